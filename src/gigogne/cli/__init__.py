@@ -1,0 +1,1 @@
+"""The command: words in, exit code out."""

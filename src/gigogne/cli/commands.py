@@ -1,0 +1,177 @@
+"""The commands. Each loads the project, plans, and hands the plan on; `main` is the one place of exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+import gigogne
+from gigogne.cli.console import Printer
+from gigogne.cli.options import Common, common_options
+from gigogne.cli.session import Session
+from gigogne.compose import load_project
+from gigogne.core.plan import make_plan
+from gigogne.errors import GigogneError
+
+__all__ = ["main"]
+
+_RUN_EXAMPLES = """\b
+Examples:
+  gigogne run                          the project's main jobs (x-gigogne.run), or all
+  gigogne run extractor_sql            one job, with what it depends on
+  gigogne -f docker-compose-fraud.yml run --keep-going
+  DEMO_MODE=0 gigogne run              variables come from the shell, as in Compose
+"""
+_UP_EXAMPLES = """\b
+Examples:
+  gigogne up                           every server of the project, until Ctrl-C
+  gigogne up postgres minio            these, to look at what a run wrote
+"""
+_DOWN_EXAMPLES = """\b
+Examples:
+  gigogne down                         stop what runs, remove logs
+  gigogne down -v                      and the named volumes: the data is gone
+"""
+_CHECK_EXAMPLES = """\b
+Examples:
+  gigogne check                        exit code 0: it can run here; 1: it cannot
+  gigogne check --json                 one problem a line
+"""
+_PLAN_EXAMPLES = """\b
+Examples:
+  gigogne plan                         what `gigogne run` would do, and why
+  gigogne plan extractor_sql --format mermaid
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(gigogne.__version__, prog_name="gigogne")
+@common_options
+def cli(_common: Common) -> None:
+    r"""Run your Compose files, unchanged, with no Docker.
+
+    \b
+    Examples:
+      gigogne check        what of the files cannot work here, before anything starts
+      gigogne plan         what would be done, in which order, and why
+      gigogne run          run the jobs to their end, with the servers they need
+    """
+
+
+@cli.command(epilog=_RUN_EXAMPLES)
+@common_options
+@click.argument("services", nargs=-1, metavar="[SERVICE]...")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="How many jobs run side by side.  [default: processors]")
+@click.option("--keep-going", "-k", is_flag=True, help="After a failure, finish what does not depend on it.")
+@click.option("--job-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End a job after this time.")
+@click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
+def run(
+    common: Common, services: tuple[str, ...], jobs: int | None, keep_going: bool, job_timeout: float | None, as_json: bool
+) -> int:
+    """Run jobs to their end, with the servers they need.
+
+    The exit code is that of the first job that failed. Ctrl-C stops everything; a second one at once.
+    """
+    session = Session(common, Printer(as_json=as_json), services)
+    plan = make_plan(session.project, services)
+    with session.printer, _interrupts(session):
+        result = session.execute(plan, jobs=jobs, keep_going=keep_going, job_timeout=job_timeout)
+    session.summarise(result, plan)
+    return result.code
+
+
+@cli.command(epilog=_UP_EXAMPLES)
+@common_options
+@click.argument("services", nargs=-1, metavar="[SERVICE]...")
+@click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
+def up(common: Common, services: tuple[str, ...], as_json: bool) -> int:
+    """Keep servers up in the foreground, with all that they depend on. Ctrl-C stops them."""
+    session = Session(common, Printer(as_json=as_json), services)
+    plan = make_plan(session.project, services or session.servers(), stop=False)
+    with session.printer, _interrupts(session):
+        return session.execute(plan).code
+
+
+@cli.command(epilog=_DOWN_EXAMPLES)
+@common_options
+@click.option("--volumes", "-v", is_flag=True, help="Remove the named volumes too: their data is gone.")
+def down(common: Common, volumes: bool) -> int:
+    """Stop and remove what this project started, orphans too."""
+    session = Session(common, Printer())
+    session.down(volumes=volumes)
+    return 0
+
+
+@cli.command(epilog=_CHECK_EXAMPLES)
+@common_options
+@click.argument("services", nargs=-1, metavar="[SERVICE]...")
+@click.option("--json", "as_json", is_flag=True, help="One problem a line, as JSON.")
+def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
+    """Every problem of the files, and what is done differently here. Exit code 0 or 1."""
+    printer = Printer(as_json=as_json)
+    try:
+        session = Session(common, printer, services)
+        names = make_plan(session.project, services).services if services else tuple(session.project.services)
+        return session.check(names)
+    except GigogneError as error:
+        printer.error(error)
+        return 1
+
+
+@cli.command(epilog=_PLAN_EXAMPLES)
+@common_options
+@click.argument("services", nargs=-1, metavar="[SERVICE]...")
+@click.option("--format", "form", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True)
+def plan(common: Common, services: tuple[str, ...], form: str) -> int:
+    """What `run` would do, in which order, and why. Nothing is started."""
+    made = make_plan(load_project(common.load, services), services)
+    printer = Printer()
+    printer.text({"text": made.as_text, "json": lambda: json.dumps(made.as_dict(), indent=2), "mermaid": made.as_mermaid}[form]())
+    return 0
+
+
+@contextmanager
+def _interrupts(session: Session) -> Iterator[None]:
+    """While this holds, Ctrl-C, SIGTERM and a closed terminal end the run in good order."""
+
+    def interrupted(number: int, _frame: FrameType | None) -> None:
+        session.interrupt(128 + number)
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+    before = {number: signal.signal(number, interrupted) for number in map(signal.Signals.__getitem__, names)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `gigogne`: runs, prints what went wrong, and exits."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what services say may not fit the terminal's encoding (Windows)
+            stream.reconfigure(errors="replace")
+    try:
+        code: Any = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except GigogneError as error:
+        Printer(as_json="--json" in (arguments or sys.argv)).error(error)
+        code = error.exit_code
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`gigogne plan | head`): nothing is left to say.
+        sys.stderr.close()
+        code = 141
+    sys.exit(code if isinstance(code, int) else 0)

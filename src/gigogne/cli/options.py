@@ -1,0 +1,64 @@
+"""The options that every command has; they are Docker Compose's own, and may stand before or after the command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import click
+
+from gigogne.compose import LoadOptions
+
+__all__ = ["Common", "common_options"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the common options say."""
+
+    load: LoadOptions = field(default_factory=LoadOptions)
+    engine: str = "auto"
+
+    def merged(self, given: dict[str, Any]) -> Common:
+        """These options with those of one command line added; the later one wins."""
+        load = LoadOptions(
+            files=(*self.load.files, *given["file"]),
+            project_name=given["project_name"] or self.load.project_name,
+            directory=given["project_directory"] or self.load.directory,
+            env_files=(*self.load.env_files, *given["env_file"]),
+            profiles=(*self.load.profiles, *given["profile"]),
+        )
+        return replace(self, load=load, engine=given["engine"] or self.engine)
+
+
+def common_options(command: _Command) -> _Command:
+    """Add the common options; the command gets them as one `Common`, its first argument."""
+    import functools
+
+    @functools.wraps(command)
+    def with_common(**given: Any) -> Any:
+        context = click.get_current_context()
+        names = ("file", "project_name", "project_directory", "env_file", "profile", "engine")
+        mine = {name: given.pop(name) for name in names}
+        context.obj = (context.obj or Common()).merged(mine)
+        return command(context.obj, **given)
+
+    options = (
+        click.option("-f", "--file", multiple=True, metavar="FILE", help="A Compose file; may be repeated."),
+        click.option("-p", "--project-name", metavar="NAME", help="The name of the project."),
+        click.option("--project-directory", metavar="DIR", help="Where relative paths begin."),
+        click.option("--env-file", multiple=True, metavar="FILE", help="Variables in place of .env; may be repeated."),
+        click.option("--profile", multiple=True, metavar="NAME", help="Switch a profile on; may be repeated."),
+        click.option(
+            "--engine",
+            type=click.Choice(["auto", "process"]),
+            help="Where services run. auto is process, with no Docker, in this version.",
+        ),
+    )
+    result: Any = with_common
+    for option in reversed(options):
+        result = option(result)
+    return result  # type: ignore[no-any-return]

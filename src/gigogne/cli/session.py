@@ -1,0 +1,125 @@
+"""One command at work on one project: the composition root, where engine and orchestrator meet."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+from gigogne.cli.console import Printer
+from gigogne.cli.options import Common
+from gigogne.cli.summary import Watermark, summary
+from gigogne.compose import load_project
+from gigogne.core.engine import Run
+from gigogne.core.events import Notice, Preparing
+from gigogne.core.graph import kinds
+from gigogne.core.model import Kind, Problem
+from gigogne.core.plan import Plan
+from gigogne.engines.process.engine import ProcessEngine
+from gigogne.errors import ComposeError, UnsupportedError
+from gigogne.orchestrators.native import NativeOrchestrator, Result
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A loaded project, its engine, and the printer that tells what happens to it."""
+
+    def __init__(self, common: Common, printer: Printer, targets: Sequence[str] = ()) -> None:
+        self.printer = printer
+        self.project = load_project(common.load, targets)
+        self.engine = ProcessEngine.of_this_machine(lambda service, text: printer.emit(Preparing(service, text)))
+        self._orchestrator: NativeOrchestrator | None = None
+        self._interrupted = 0
+        self._watermark: Watermark | None = None
+
+    def servers(self) -> tuple[str, ...]:
+        """The project's servers.
+
+        Raises:
+            ComposeError: It has none.
+        """
+        found = tuple(name for name, kind in kinds(self.project).items() if kind is Kind.SERVER)
+        if not found:
+            raise ComposeError("the project has no servers, only jobs", "run them: gigogne run")
+        return found
+
+    def problems(self, names: Sequence[str]) -> list[Problem]:
+        """What the engine has to say of these services, and Compose of the files."""
+        part = replace(self.project, services={name: self.project.services[name] for name in names})
+        warned = [Problem("", "", text, fatal=False) for text in self.project.warnings]
+        return [*warned, *self.engine.check(part)]
+
+    def check(self, names: Sequence[str]) -> int:
+        """Print every problem and notice of these services; 1 where there is a problem, else 0."""
+        problems = self.problems(names)
+        for problem in sorted(problems, key=lambda problem: not problem.fatal):
+            if self.printer.as_json:
+                self.printer.json(asdict(problem))
+            else:
+                self.printer.text(f"{'problem' if problem.fatal else 'note'}: {problem}", "red" if problem.fatal else "")
+        fatal = sum(problem.fatal for problem in problems)
+        if not self.printer.as_json:
+            verdict = f"{fatal} problem{'s' if fatal != 1 else ''}" if fatal else "no problems"
+            self.printer.text(f"{self.project.name} on {self.engine.name} ({self.engine.way}): {verdict}", "bold")
+        return 1 if fatal else 0
+
+    def execute(
+        self, plan: Plan, *, jobs: int | None = None, keep_going: bool = False, job_timeout: float | None = None
+    ) -> Result:
+        """Carry out the plan.
+
+        Raises:
+            UnsupportedError: The engine cannot honour all of it; nothing was started.
+        """
+        problems = self.problems(plan.services)
+        fatal = [problem for problem in problems if problem.fatal]
+        if fatal:
+            raise UnsupportedError(fatal, "gigogne check shows this without running anything")
+        self._watermark = Watermark.now(plan, self.project, self.engine)
+        run = Run(f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", self.project)
+        self._orchestrator = NativeOrchestrator(
+            self.engine,
+            run,
+            self.printer.emit,
+            jobs=jobs or os.cpu_count() or 4,
+            keep_going=keep_going,
+            job_timeout=job_timeout,
+        )
+        for problem in problems:
+            self.printer.emit(Notice(problem.service, str(problem)))
+        if self._interrupted:
+            self._orchestrator.interrupt(self._interrupted)
+        try:
+            return self._orchestrator.execute(plan)
+        finally:
+            self.engine.close()
+
+    def interrupt(self, code: int) -> None:
+        """End what is under way with this exit code. Safe in a signal handler."""
+        self._interrupted = code
+        if self._orchestrator is not None:
+            self._orchestrator.interrupt(code)
+
+    def summarise(self, result: Result, plan: Plan) -> None:
+        """Print what became of each job, what it wrote and where, and how to look at it."""
+        assert self._watermark is not None
+        table, facts = summary(result, plan, self.project, self.engine, self._watermark)
+        if self.printer.as_json:
+            self.printer.json(facts)
+        else:
+            self.printer.show(table)
+
+    def down(self, *, volumes: bool) -> None:
+        """Stop everything of the project that runs, in this or any other run, and remove what it left."""
+        handles = self.engine.find(self.project)
+        for handle in reversed(handles):
+            service = self.project.services.get(handle.service)
+            self.engine.stop(handle, grace=service.stop_grace_period if service else 10.0)
+            self.printer.text(f"{handle.service} stopped")
+        self.engine.remove(self.project, volumes=volumes)
+        removed = "logs and volumes removed" if volumes else "logs removed, volumes kept (down -v removes them)"
+        self.printer.text(f"{self.project.name}: {len(handles)} stopped; {removed}")
+

@@ -1,0 +1,158 @@
+"""What a run ends with: each service, its time, what it wrote and where, how to look at it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gigogne.core.model import Kind, MountType, Project
+from gigogne.core.plan import Action, Plan
+from gigogne.engines.process.engine import ProcessEngine
+from gigogne.orchestrators.native import Outcome, Result, Verdict
+
+__all__ = ["Watermark", "Written", "summary"]
+
+# A volume with more files than this is counted no further: the summary must not take longer than the run.
+_MOST_FILES = 20_000
+_COLOURS = {Verdict.SUCCEEDED: "green", Verdict.FAILED: "bold red", Verdict.SKIPPED: "yellow", Verdict.STOPPED: "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A directory that jobs may write: how many files there are, their bytes, and how many are new or changed."""
+
+    name: str
+    directory: Path
+    files: int
+    size: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """The writable directories of a plan's jobs, and the time (seconds since the epoch) before the run."""
+
+    directories: dict[str, Path]
+    since: float
+
+    @classmethod
+    def now(cls, plan: Plan, project: Project, engine: ProcessEngine) -> Watermark:
+        """The mark to set before a run begins."""
+        found: dict[str, Path] = {}
+        for step in plan.launches:
+            if step.action is not Action.RUN:
+                continue
+            for mount in project.services[step.service].mounts:
+                if mount.read_only or mount.type not in (MountType.BIND, MountType.VOLUME) or not mount.source:
+                    continue
+                name = project.volumes.get(mount.source, mount.source)
+                found[mount.source] = engine.paths.volume(name) if mount.type is MountType.VOLUME else Path(mount.source)
+        return cls(found, time.time())
+
+    def written(self) -> Iterator[Written]:
+        """What the directories hold now."""
+        for name, directory in self.directories.items():
+            sizes = list(_sizes(directory))
+            changed = sum(modified >= self.since for _, modified in sizes)
+            yield Written(name, directory, len(sizes), sum(size for size, _ in sizes), changed)
+
+
+def _sizes(directory: Path) -> Iterator[tuple[int, float]]:
+    """Size in bytes and time of the last change of each file, up to a bound."""
+    for number, path in enumerate(path for path in directory.rglob("*") if path.is_file()):
+        if number >= _MOST_FILES:
+            return
+        stat = path.stat()
+        yield stat.st_size, stat.st_mtime
+
+
+def summary(
+    result: Result, plan: Plan, project: Project, engine: ProcessEngine, mark: Watermark
+) -> tuple[RenderableType, dict[str, Any]]:
+    """The summary, for people and as plain JSON types."""
+    written = list(mark.written())
+    servers = {step.service: engine.where(project.services[step.service], project) for step in plan.launches if step.action is Action.START}
+    facts: dict[str, Any] = {
+        "event": "summary",
+        "code": result.code,
+        "seconds": round(result.seconds, 3),
+        "services": [_fact(outcome) for outcome in result.outcomes],
+        "written": [
+            {"name": w.name, "directory": str(w.directory), "files": w.files, "bytes": w.size, "changed": w.changed} for w in written
+        ],
+        "servers": servers,
+    }
+    jobs = [outcome for outcome in result.outcomes if outcome.kind is Kind.JOB]
+    good = sum(outcome.verdict is Verdict.SUCCEEDED for outcome in jobs)
+    head = f"{good} of {len(jobs)} jobs succeeded in {result.seconds:.1f} s"
+    parts: list[RenderableType] = [Text(""), Text(head, "bold green" if result.code == 0 else "bold red"), _services(result)]
+    if written:
+        parts.append(_written(written))
+    parts.append(_look(result, servers, engine, project))
+    return Group(*parts), facts
+
+
+def _fact(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "service": outcome.service,
+        "kind": str(outcome.kind),
+        "result": str(outcome.verdict),
+        "code": outcome.code,
+        "seconds": round(outcome.seconds, 3),
+        "last_line": outcome.last_line,
+        "reason": outcome.reason,
+    }
+
+
+def _services(result: Result) -> Table:
+    table = _table()
+    for outcome in result.outcomes:
+        word = str(outcome.verdict) + (f" ({outcome.code})" if outcome.verdict is Verdict.FAILED and outcome.code else "")
+        seconds = f"{outcome.seconds:.1f} s" if outcome.seconds else ""
+        said = outcome.reason or (outcome.last_line if outcome.kind is Kind.JOB else "")
+        table.add_row(outcome.service, Text(word, _COLOURS.get(outcome.verdict, "")), seconds, Text(said))
+    return table
+
+
+def _written(written: list[Written]) -> Table:
+    table = _table()
+    for entry in written:
+        count = f"{entry.files:,} files" if entry.files != 1 else "1 file"
+        table.add_row(entry.name, f"{entry.changed:,} new", f"{count}, {_bytes(entry.size)}", Text(str(entry.directory)))
+    return table
+
+
+def _look(result: Result, servers: dict[str, str], engine: ProcessEngine, project: Project) -> Text:
+    lines = []
+    if servers:
+        addresses = ", ".join(f"{name} at {where}" for name, where in servers.items())
+        lines.append(f"look:  gigogne up {' '.join(servers)}   ({addresses})")
+    if result.code:
+        failed = next((outcome.service for outcome in result.outcomes if outcome.verdict is Verdict.FAILED), None)
+        lines += [f"logs:  {engine.paths.run(project.name, result.run) / failed}"] if failed else []
+    lines.append("clean: gigogne down -v   (removes the volumes and the servers' data)")
+    return Text("\n".join(lines), "dim")
+
+
+def _table() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,105 @@
+"""Load a project: ask Docker Compose for the canonical model and type it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gigogne.compose.binary import run_compose
+from gigogne.compose.dockerfile import dockerfile_healthcheck
+from gigogne.compose.locate import compose_error
+from gigogne.compose.model import project_of
+from gigogne.core.model import Project, Service
+
+__all__ = ["LoadOptions", "compose_files", "load_project"]
+
+# The order in which Docker Compose looks for a file, and for the override beside it.
+DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDE_NAMES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
+_WARNING = re.compile(r'level=warning msg="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """Docker Compose's own options: `-f`, `-p`, `--project-directory`, `--env-file`, `--profile`."""
+
+    files: tuple[str, ...] = ()
+    project_name: str | None = None
+    directory: str | None = None
+    env_files: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+
+    def arguments(self) -> list[str]:
+        """The options as the words of a command line."""
+        words = [word for file in self.files for word in ("-f", file)]
+        words += ["-p", self.project_name] if self.project_name is not None else []
+        words += ["--project-directory", self.directory] if self.directory is not None else []
+        words += [word for file in self.env_files for word in ("--env-file", file)]
+        words += [word for profile in self.profiles for word in ("--profile", profile)]
+        return words
+
+
+def load_project(options: LoadOptions, targets: Sequence[str] = ()) -> Project:
+    """The project of these files, with the profiles of `targets` switched on, as `docker compose run` does.
+
+    Raises:
+        ComposeError: Compose refuses the files; its message, with the file and the line where they can be found.
+        EngineError: The Compose binary is missing.
+    """
+    raw, warnings = _canonical(options)
+    hidden = [name for name in targets if name not in raw.get("services", {})]
+    if hidden:
+        every, _ = _canonical(replace(options, profiles=("*",)))
+        wanted = [p for name in hidden for p in every.get("services", {}).get(name, {}).get("profiles", ())]
+        if wanted:
+            raw, warnings = _canonical(replace(options, profiles=(*options.profiles, *wanted)))
+    files = compose_files(options)
+    directory = Path(options.directory) if options.directory else files[0].parent if files else Path()
+    project = project_of(raw, directory=directory.absolute(), files=files, warnings=warnings)
+    return replace(project, services={name: _with_image_healthcheck(s) for name, s in project.services.items()})
+
+
+def _canonical(options: LoadOptions) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Compose's canonical model and the warnings that came with it."""
+    result = run_compose([*options.arguments(), "config", "--format", "json"])
+    if result.returncode != 0:
+        raise compose_error(result.stderr, compose_files(options))
+    warnings = tuple(dict.fromkeys(found.replace('\\"', '"') for found in _WARNING.findall(result.stderr)))
+    return json.loads(result.stdout), warnings
+
+
+def _with_image_healthcheck(service: Service) -> Service:
+    """The service with its Dockerfile's HEALTHCHECK, where Compose sets none: it tells jobs from servers."""
+    if service.build is None or service.healthcheck is not None:
+        return service
+    return replace(service, healthcheck=dockerfile_healthcheck(service.build))
+
+
+def compose_files(options: LoadOptions, environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """The files that Compose reads first (not those that they include), as absolute paths.
+
+    Compose does not tell which files it found, so this follows its rule: `-f`, else `COMPOSE_FILE`, else the first
+    of the default names in this directory or one above it, with the override beside it.
+    """
+    environment = os.environ if environment is None else environment
+    named: Sequence[str] = options.files
+    if not named and environment.get("COMPOSE_FILE"):
+        named = environment["COMPOSE_FILE"].split(environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep)
+    if named:
+        return tuple(Path(file).absolute() for file in named if file != "-")
+    start = Path(options.directory or ".").absolute()
+    for folder in (start, *start.parents):
+        found = [folder / name for name in DEFAULT_NAMES if (folder / name).is_file()][:1]
+        if found:
+            return (*found, *[folder / name for name in OVERRIDE_NAMES if (folder / name).is_file()][:1])
+    return ()

@@ -1,0 +1,191 @@
+"""Say where in the user's files a complaint of Docker Compose comes from, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from gigogne.compose.binary import run_compose
+from gigogne.errors import ComposeError
+
+__all__ = ["compose_error", "find_line"]
+
+_YAML = re.compile(r"(?:failed to parse (?P<file>.+?): )?go-yaml load error.* at L(?P<line>\d+)\.C\d+(?:-\S+)?: (?P<what>.*)", re.S)
+_PATH = re.compile(r"\b((?:services|volumes|networks|secrets|configs|include)(?:\.[\w.-]+?)+)(?=[.,:]?(?:\s|$))")
+_UNKNOWN = re.compile(r"(?P<path>\S+)\.(?P<key>[^.\s]+) (?:false schema|additional propert\S+.*)")
+_QUOTED = re.compile(r'service "(?P<service>[^"]+)" (?P<verb>depends on|refers to) (?P<what>.*)')
+_CYCLE = re.compile(r"dependency cycle detected: (?P<first>\S+) -> (?P<second>\S+)")
+_REQUIRED = re.compile(r"required variable (?P<name>\w+) is missing a value(?:: (?P<why>.*))?")
+_ENV_FILE = re.compile(r"env file (?P<file>.+?) not found")
+
+# The keys of a service in the Compose specification, to suggest the one that was meant.
+SERVICE_KEYS = (
+    "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name "
+    "cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec "
+    "depends_on deploy develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file "
+    "environment expose extends external_links extra_hosts gpus group_add healthcheck hostname image init ipc "
+    "isolation label_file labels links logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit "
+    "models network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform ports post_start pre_stop "
+    "privileged profiles provider pull_policy read_only restart runtime scale secrets security_opt shm_size stdin_open "
+    "stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits user userns_mode uts volumes volumes_from "
+    "working_dir"
+).split()
+
+
+def compose_error(stderr: str, files: Sequence[Path]) -> ComposeError:
+    """Compose's complaint as an error that names the file and the line, where they can be found, and the cure."""
+    said = "\n".join(line for line in stderr.strip().splitlines() if "level=warning" not in line) or stderr.strip()
+    for reader in (_no_files, _yaml_error, _unknown_key, _missing_env_file, _about_service, _about_key):
+        error = reader(said, files)
+        if error is not None:
+            return error
+    return ComposeError(said, f"the files read were: {', '.join(map(str, files)) or 'none'}")
+
+
+def _no_files(said: str, files: Sequence[Path]) -> ComposeError | None:
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        return ComposeError(f"{missing[0]}: no such Compose file", "check the names after -f, or COMPOSE_FILE")
+    if "no configuration file provided" in said:
+        return ComposeError(
+            f"no Compose file in {Path.cwd()} or above it",
+            "go to the folder of your docker-compose.yml, or name the file: gigogne -f path/to/docker-compose.yml run",
+        )
+    return None
+
+
+def _yaml_error(said: str, files: Sequence[Path]) -> ComposeError | None:
+    match = _YAML.search(said)
+    if match is None:
+        return None
+    file = Path(match["file"]) if match["file"] else _file_that_fails(files)
+    place = f"{file}:{match['line']}" if file else f"line {match['line']}"
+    what = match["what"].strip()
+    if "cannot start any token" in what and file and "\t" in _line(file, int(match["line"])):
+        return ComposeError(f"{place}: a tab; YAML is indented with spaces only", "replace the tab by spaces")
+    return ComposeError(f"{place}: not valid YAML: {what}", "check the indentation and the quotes at and above this line")
+
+
+def _unknown_key(said: str, files: Sequence[Path]) -> ComposeError | None:
+    match = _UNKNOWN.search(said)
+    if match is None:
+        return None
+    key, path = match["key"], match["path"]
+    near = difflib.get_close_matches(key, SERVICE_KEYS, 1) if path.count(".") == 1 else []
+    hint = f"did you mean `{near[0]}`?" if near else "remove it, or name it x-… to keep it as a note"
+    return ComposeError(f"{_place(f'{path}.{key}', files)}: {path}.{key}: Compose knows no such key", hint)
+
+
+def _missing_env_file(said: str, files: Sequence[Path]) -> ComposeError | None:
+    match = _ENV_FILE.search(said)
+    if match is None:
+        return None
+    name = Path(match["file"]).name
+    example = next((f"cp {e.name} {name}" for e in Path(match["file"]).parent.glob(f"{name}.*") if e.is_file()), "")
+    hint = f"make it ({example or 'one NAME=value a line'}), or write `required: false` beside its path"
+    place = _line_with(name, files)
+    return ComposeError(f"{place}env file {match['file']} is missing", hint)
+
+
+def _about_service(said: str, files: Sequence[Path]) -> ComposeError | None:
+    cycle = _CYCLE.search(said)
+    if cycle:
+        place = _place(f"services.{cycle['first']}.depends_on", files)
+        return ComposeError(f"{place}: {said}", "remove one of these depends_on: nothing could start first")
+    match = _QUOTED.search(said)
+    if match is None:
+        return None
+    key = "depends_on" if match["verb"] == "depends on" else (match["what"].split() or [""])[1] + "s"
+    place = _place(f"services.{match['service']}.{key}", files)
+    what = match["what"].removesuffix(": invalid compose project")
+    return ComposeError(
+        f'{place}: service "{match["service"]}" {match["verb"]} {what}',
+        "correct the name, or define it (a service that has profiles must have them switched on: --profile)",
+    )
+
+
+def _about_key(said: str, files: Sequence[Path]) -> ComposeError | None:
+    match = _PATH.search(said)
+    if match is None:
+        return None
+    required = _REQUIRED.search(said)
+    if required:
+        why = f": {required['why']}" if required["why"] else ""
+        name = required["name"]
+        return ComposeError(
+            f"{_place(match[1], files)}: {match[1]} needs the variable {name}, which is not set{why}",
+            f"set it in the shell or in .env: {name}=…",
+        )
+    return ComposeError(f"{_place(match[1], files)}: {said}", "correct this key")
+
+
+def _place(path: str, files: Sequence[Path]) -> str:
+    """`file:line` of a dotted path, or the names of the files where no line is found."""
+    for file in _with_includes(files):
+        line = find_line(file, path)
+        if line:
+            return f"{file}:{line}"
+    return ", ".join(map(str, files)) or "Compose files"
+
+
+def _line_with(text: str, files: Sequence[Path]) -> str:
+    for file in _with_includes(files):
+        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if text in line and not line.lstrip().startswith("#"):
+                return f"{file}:{number}: "
+    return ""
+
+
+def find_line(file: Path, path: str) -> int | None:
+    """The line (from 1) of the deepest part of a dotted path that the file has, at least two parts deep."""
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    line, depth, rest = 0, 0, path
+    while isinstance(node, yaml.MappingNode) and rest:
+        # Keys may hold dots themselves, so take the longest key that the rest of the path begins with.
+        fits = [pair for pair in node.value if rest == pair[0].value or rest.startswith(f"{pair[0].value}.")]
+        if not fits:
+            break
+        key, node = max(fits, key=lambda pair: len(pair[0].value))
+        line, depth, rest = key.start_mark.line + 1, depth + 1, rest[len(key.value) + 1 :]
+    return line if depth >= 2 else None
+
+
+def _with_includes(files: Sequence[Path]) -> Iterator[Path]:
+    """The files, then those that they include (as far as the names are plain: no variables)."""
+    queue, seen = list(files), set[Path]()
+    while queue:
+        file = queue.pop(0)
+        if file in seen or not file.is_file():
+            continue
+        seen.add(file)
+        yield file
+        try:
+            loaded = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        entries = loaded.get("include") or () if isinstance(loaded, dict) else ()
+        for entry in entries:
+            paths = entry.get("path", ()) if isinstance(entry, dict) else entry
+            queue += [file.parent / path for path in ([paths] if isinstance(paths, str) else paths)]
+
+
+def _file_that_fails(files: Sequence[Path]) -> Path | None:
+    """Which of several files is broken: Compose does not say, so each is asked for alone."""
+    if len(files) == 1:
+        return files[0]
+    for file in files:
+        if "go-yaml" in run_compose(["-f", str(file), "config", "--quiet", "--no-interpolate"]).stderr:
+            return file
+    return None
+
+
+def _line(file: Path, number: int) -> str:
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines[number - 1] if 0 < number <= len(lines) else ""

@@ -1,0 +1,145 @@
+"""Compose's canonical JSON → the typed model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gigogne.core.model import (
+    Build,
+    Condition,
+    Dependency,
+    Healthcheck,
+    Mount,
+    MountType,
+    Port,
+    Project,
+    Service,
+)
+
+__all__ = ["healthcheck_of", "project_of", "seconds"]
+
+_DURATION = re.compile(r"([0-9.]+)(h|ms|us|µs|ns|m|s)")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def seconds(duration: str) -> float:
+    """A Go duration (`1m30s`) in seconds; see `time.ParseDuration` of Go."""
+    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(duration))
+
+
+def project_of(
+    raw: Mapping[str, Any], *, directory: Path, files: tuple[Path, ...], warnings: tuple[str, ...] = ()
+) -> Project:
+    """The typed project of a canonical model."""
+    plain = _unescaped(raw)
+    services = {name: _service(name, value) for name, value in plain.get("services", {}).items()}
+    volumes = {key: (value or {}).get("name", key) for key, value in plain.get("volumes", {}).items()}
+    return Project(
+        name=plain["name"],
+        directory=directory,
+        files=files,
+        services=services,
+        volumes=volumes,
+        extension=plain.get("x-gigogne") or {},
+        warnings=warnings,
+    )
+
+
+def _unescaped(value: Any) -> Any:
+    """The model with `$$` read as `$`: `config` doubles each dollar, so that its output can be read again."""
+    if isinstance(value, str):
+        return value.replace("$$", "$")
+    if isinstance(value, Mapping):
+        return {key: _unescaped(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_unescaped(inner) for inner in value]
+    return value
+
+
+def _service(name: str, raw: Mapping[str, Any]) -> Service:
+    environment = {key: str(value) for key, value in (raw.get("environment") or {}).items() if value is not None}
+    networks = raw.get("networks") or {}
+    return Service(
+        name=name,
+        image=raw.get("image", ""),
+        build=_build(raw["build"]) if raw.get("build") else None,
+        command=_words(raw.get("command")),
+        entrypoint=_words(raw.get("entrypoint")),
+        environment=environment,
+        mounts=(*map(_mount, raw.get("volumes") or ()), *map(_tmpfs, raw.get("tmpfs") or ())),
+        ports=tuple(map(_port, raw.get("ports") or ())),
+        expose=tuple(map(str, raw.get("expose") or ())),
+        depends_on=tuple(_dependency(key, value) for key, value in (raw.get("depends_on") or {}).items()),
+        healthcheck=healthcheck_of(raw["healthcheck"]) if raw.get("healthcheck") else None,
+        restart=raw.get("restart") or "no",
+        user=str(raw.get("user", "")),
+        working_dir=raw.get("working_dir", ""),
+        hostname=raw.get("hostname", ""),
+        stop_signal=raw.get("stop_signal", ""),
+        stop_grace_period=seconds(raw["stop_grace_period"]) if raw.get("stop_grace_period") else 10.0,
+        aliases=tuple(alias for value in networks.values() for alias in (value or {}).get("aliases", ())),
+        extra_hosts=tuple((host, address) for host, _, address in (h.partition("=") for h in raw.get("extra_hosts") or ())),
+        labels=raw.get("labels") or {},
+        profiles=tuple(raw.get("profiles") or ()),
+        init=bool(raw.get("init", False)),
+        raw=raw,
+    )
+
+
+def _words(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else tuple(map(str, value))
+
+
+def _build(raw: Mapping[str, Any]) -> Build:
+    context = Path(raw.get("context", "."))
+    inline = raw.get("dockerfile_inline")
+    return Build(
+        context=context,
+        dockerfile=None if inline is not None else context / raw.get("dockerfile", "Dockerfile"),
+        dockerfile_inline=inline,
+        args={key: str(value) for key, value in (raw.get("args") or {}).items() if value is not None},
+        target=raw.get("target"),
+    )
+
+
+def _mount(raw: Mapping[str, Any]) -> Mount:
+    kind = raw["type"]
+    return Mount(
+        type=MountType(kind) if kind in set(MountType) else MountType.OTHER,
+        source=raw.get("source", ""),
+        target=raw["target"],
+        read_only=bool(raw.get("read_only", False)),
+        subpath=(raw.get("volume") or {}).get("subpath", ""),
+        create_host_path=(raw.get("bind") or {}).get("create_host_path", True),
+    )
+
+
+def _tmpfs(entry: str) -> Mount:
+    return Mount(type=MountType.TMPFS, source="", target=entry.partition(":")[0])
+
+
+def _port(raw: Mapping[str, Any]) -> Port:
+    return Port(
+        target=int(raw["target"]),
+        published=str(raw.get("published", "")),
+        host_ip=raw.get("host_ip", ""),
+        protocol=raw.get("protocol", "tcp"),
+    )
+
+
+def _dependency(service: str, raw: Mapping[str, Any]) -> Dependency:
+    return Dependency(service, Condition(raw["condition"]), bool(raw.get("required", True)))
+
+
+def healthcheck_of(raw: Mapping[str, Any]) -> Healthcheck:
+    """A health check in Compose's words. `disable: true` and `["NONE"]` give an empty `test`."""
+    test = tuple(map(str, raw.get("test") or ()))
+    if raw.get("disable") or test[:1] == ("NONE",):
+        return Healthcheck()
+    given = {
+        key: seconds(raw[key]) for key in ("interval", "timeout", "start_period", "start_interval") if raw.get(key)
+    }
+    return Healthcheck(test=test, retries=int(raw.get("retries", 3)) or 3, **given)

@@ -1,0 +1,1 @@
+"""Pure data and decisions: no input, no output."""

@@ -1,0 +1,109 @@
+"""The engine protocol: where one service runs.
+
+The plan decides, the engines obey. An engine is given to an orchestrator by a composition root (`cli`, `airflow`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+from gigogne.core.model import Problem, Project, Service
+
+__all__ = ["Engine", "Handle", "Line", "Run", "State", "Status"]
+
+
+class State(StrEnum):
+    """Where a started service is in its life."""
+
+    STARTING = "starting"  # has a health check that has not passed yet
+    RUNNING = "running"  # has no health check
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What an engine observes of a service; `code` is its exit code once it has ended (128 + N after signal N)."""
+
+    state: State
+    code: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line that a service wrote, without its line end."""
+
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a plan. `id` is unique, sorts by time, and is safe in a file name."""
+
+    id: str
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A small serialisable reference to a started service. Holds no value of a variable.
+
+    `data` is the engine's own (a process id, a container id); `run` is the id of the run that started it.
+    """
+
+    service: str
+    engine: str
+    run: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The handle as plain JSON types."""
+        return asdict(self)
+
+
+class Engine(Protocol):
+    """Where one service runs."""
+
+    name: str
+
+    def check(self, project: Project) -> list[Problem]:
+        """Everything that this engine cannot honour or honours differently, in words; reads files only."""
+        ...
+
+    def prepare(self, service: Service, run: Run) -> None:
+        """Build or pull what the service needs to start, or make its environment."""
+        ...
+
+    def start(self, service: Service, run: Run) -> Handle:
+        """Start the service and return at once."""
+        ...
+
+    def status(self, handle: Handle) -> Status:
+        """What the service is doing now."""
+        ...
+
+    def wait(self, handle: Handle, *, timeout: float | None) -> Status:
+        """Wait until the service has ended, or for `timeout` seconds."""
+        ...
+
+    def logs(self, handle: Handle, *, follow: bool) -> Iterator[Line]:
+        """What the service wrote; with `follow`, until it has ended."""
+        ...
+
+    def stop(self, handle: Handle, *, grace: float) -> None:
+        """Ask the service to end by its stop signal, and end it after `grace` seconds. Safe to call twice."""
+        ...
+
+    def find(self, project: Project) -> list[Handle]:
+        """The services of the project that run now, whoever started them."""
+        ...
+
+    def remove(self, project: Project, *, volumes: bool) -> None:
+        """Remove what the project left: state of ended services and, with `volumes`, its named volumes."""
+        ...

@@ -1,0 +1,98 @@
+"""Who waits for whom, and what that says of a service: is it a job or a server?"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from gigogne.core.model import Condition, Kind, Project, Service
+from gigogne.errors import ComposeError
+
+__all__ = ["KIND_LABEL", "kinds", "reachable", "start_order"]
+
+KIND_LABEL = "gigogne.kind"
+# Commands that only keep a container alive: the words that they begin with.
+_IDLE = (("tail", "-f", "/dev/null"), ("sleep", "infinity"), ("sleep", "inf"))
+
+
+def kinds(project: Project) -> dict[str, Kind]:
+    """Each service's kind, by the rule of the design.
+
+    The label `gigogne.kind` overrules. A service is a job when another waits for its completion; a server when
+    another waits for its health, or when it has ports, expose, a health check, a `restart` that is not
+    "no"/on-failure, or a command that only idles. The rest are jobs.
+
+    Raises:
+        ComposeError: The label says something else than job or server.
+    """
+    awaited = {(d.service, d.condition) for service in project.services.values() for d in service.depends_on}
+    return {name: _kind(service, awaited) for name, service in project.services.items()}
+
+
+def _kind(service: Service, awaited: set[tuple[str, Condition]]) -> Kind:
+    label = service.labels.get(KIND_LABEL)
+    if label is not None:
+        if label not in set(Kind):
+            raise ComposeError(
+                f"services.{service.name}.labels.{KIND_LABEL} is {label!r}", "write `job` or `server`, or remove the label"
+            )
+        return Kind(label)
+    if (service.name, Condition.COMPLETED) in awaited:
+        return Kind.JOB
+    checked = service.healthcheck is not None and bool(service.healthcheck.test)
+    restarts = service.restart != "no" and not service.restart.startswith("on-failure")
+    stays = (service.name, Condition.HEALTHY) in awaited or service.ports or service.expose or checked or restarts
+    return Kind.SERVER if stays or _idles(service) else Kind.JOB
+
+
+def _idles(service: Service) -> bool:
+    words = " ".join((*(service.entrypoint or ()), *(service.command or ()))).split()
+    return any(tuple(words[-len(idle) :]) == idle for idle in _IDLE)
+
+
+def reachable(project: Project, targets: Iterable[str]) -> dict[str, str | None]:
+    """The targets and all that they depend on, each with the service that brings it in (None for a target).
+
+    A dependency that is not there and not required (`required: false`, a profile that is off) is left out.
+
+    Raises:
+        ComposeError: A target is no service of the project.
+    """
+    found: dict[str, str | None] = {}
+    queue: list[tuple[str, str | None]] = [(name, None) for name in targets]
+    while queue:
+        name, because = queue.pop(0)
+        if name in found:
+            continue
+        if name not in project.services:
+            raise _unknown(name, project)
+        found[name] = because
+        queue += [(d.service, name) for d in project.services[name].depends_on if d.service in project.services]
+    return found
+
+
+def start_order(services: Mapping[str, Service]) -> list[str]:
+    """The services, each after those that it depends on; where the files leave a choice, in their order.
+
+    Raises:
+        ComposeError: There is a cycle; the message walks it.
+    """
+    edges = {n: [d.service for d in service.depends_on if d.service in services] for n, service in services.items()}
+    sorter, place = TopologicalSorter(edges), {name: number for number, name in enumerate(services)}
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        walk = " → ".join(reversed(error.args[1]))
+        raise ComposeError(f"depends_on goes in a circle: {walk}", "remove one of these depends_on") from None
+    order: list[str] = []
+    while ready := sorted(sorter.get_ready(), key=place.__getitem__):
+        order += ready
+        sorter.done(*ready)
+    return order
+
+
+def _unknown(name: str, project: Project) -> ComposeError:
+    near = difflib.get_close_matches(name, project.services, 1)
+    known = ", ".join(sorted(project.services)) or "none"
+    return ComposeError(f"no service named {name}", f"did you mean {near[0]}?" if near else f"the services are: {known}")

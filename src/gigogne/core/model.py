@@ -1,0 +1,191 @@
+"""The project as data: what Compose's canonical model says, typed and frozen.
+
+Nothing here reads a file or a variable. `gigogne.compose.load` makes these objects, `gigogne.core.plan` and the
+engines read them. Names are those of the Compose specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "Build",
+    "Condition",
+    "Dependency",
+    "Healthcheck",
+    "Kind",
+    "Mount",
+    "MountType",
+    "Port",
+    "Problem",
+    "Project",
+    "Service",
+]
+
+
+class Condition(StrEnum):
+    """What a service waits for in one that it depends on: Compose's three."""
+
+    STARTED = "service_started"
+    HEALTHY = "service_healthy"
+    COMPLETED = "service_completed_successfully"
+
+
+class Kind(StrEnum):
+    """A job ends by itself, a server stays up."""
+
+    JOB = "job"
+    SERVER = "server"
+
+
+class MountType(StrEnum):
+    """The types of mount that Compose knows."""
+
+    BIND = "bind"
+    VOLUME = "volume"
+    TMPFS = "tmpfs"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A `build:` section. `context` and `dockerfile` are absolute; `dockerfile` is None when it is inline."""
+
+    context: Path
+    dockerfile: Path | None
+    dockerfile_inline: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict, repr=False)
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One entry of `volumes:` or `tmpfs:`.
+
+    `source` is a host path for a bind, the key of a top-level volume for a named volume, and empty for an
+    anonymous volume or a tmpfs. `target` is the path inside.
+    """
+
+    type: MountType
+    source: str
+    target: str
+    read_only: bool = False
+    subpath: str = ""
+    create_host_path: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One entry of `ports:`. `published` is empty when Docker would choose it."""
+
+    target: int
+    published: str = ""
+    host_ip: str = ""
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """One entry of `depends_on:`."""
+
+    service: str
+    condition: Condition
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Healthcheck:
+    """A health check, Compose's or a Dockerfile's. Durations are seconds; the defaults are Docker's.
+
+    `test` is empty when the check is disabled; else its first word is CMD or CMD-SHELL.
+    """
+
+    test: tuple[str, ...] = ()
+    interval: float = 30.0
+    timeout: float = 30.0
+    retries: int = 3
+    start_period: float = 0.0
+    start_interval: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One entry of `services:`, in Compose's canonical form.
+
+    `environment` holds the resolved values (shell, `.env`, `env_file` and `environment:`), and so never shows in a
+    repr. `command` and `entrypoint` are None when the image decides. `keys` are the keys the file sets, for
+    engines to refuse what they cannot honour; `raw` is the canonical mapping itself.
+    """
+
+    name: str
+    image: str = ""
+    build: Build | None = None
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    mounts: tuple[Mount, ...] = ()
+    ports: tuple[Port, ...] = ()
+    expose: tuple[str, ...] = ()
+    depends_on: tuple[Dependency, ...] = ()
+    healthcheck: Healthcheck | None = None
+    restart: str = "no"
+    user: str = ""
+    working_dir: str = ""
+    hostname: str = ""
+    stop_signal: str = ""
+    stop_grace_period: float = 10.0
+    aliases: tuple[str, ...] = ()
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    profiles: tuple[str, ...] = ()
+    init: bool = False
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that the Compose file sets to something."""
+        return frozenset(key for key, value in self.raw.items() if value not in (None, [], {}, ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A loaded set of Compose files.
+
+    `volumes` maps the key of each top-level volume to its real name (`data` → `mlops_data`); `extension` is the
+    top-level `x-gigogne`; `warnings` is what Compose warned of (a variable that is not set …).
+    """
+
+    name: str
+    directory: Path
+    files: tuple[Path, ...]
+    services: Mapping[str, Service]
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    extension: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that an engine cannot honour, or honours in its own way.
+
+    Attributes:
+        service: The service it is about; empty for the project.
+        where: The place in the user's files: a Compose key (`services.api.privileged`) or `Dockerfile:12`.
+        message: What is wrong.
+        hint: What to do about it.
+        fatal: False for a notice: the run goes on, and says so.
+    """
+
+    service: str
+    where: str
+    message: str
+    hint: str = ""
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.message}" + (f" — {self.hint}" if self.hint else "")

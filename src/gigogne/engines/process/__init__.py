@@ -1,0 +1,1 @@
+"""The process engine: a container without an image and without Docker."""

@@ -1,0 +1,36 @@
+"""A loopback address for each server, so that two PostgreSQLs can both listen on 5432.
+
+The whole of 127.0.0.0/8 is this machine (RFC 1122, 3.2.1.3); Linux and Windows answer on all of it without any
+set-up, macOS on 127.0.0.1 alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from zlib import crc32
+
+from gigogne.errors import EngineError
+
+__all__ = ["server_addresses"]
+
+# The last byte goes from 2 to 254: 0 and 255 look like a network and its broadcast, 1 is what people type by hand.
+_FIRST, _SPAN = 2, 253
+
+
+def server_addresses(project: str, servers: Iterable[str]) -> dict[str, str]:
+    """An address in 127.77.0.0/16 for each server, the same in each run of the same project.
+
+    The third byte comes from the project's name and the last from the server's, so that a server that is kept up
+    is still found after another one was added; a clash moves the later name (alphabetically) to the next free byte.
+    """
+    names = sorted(servers)
+    if len(names) > _SPAN:
+        raise EngineError(f"{len(names)} servers in one project, and {_SPAN} addresses", "split the project in two")
+    network = crc32(project.encode()) % 256
+    taken: dict[int, str] = {}
+    for name in names:
+        last = crc32(name.encode()) % _SPAN
+        while last in taken:
+            last = (last + 1) % _SPAN
+        taken[last] = name
+    return {name: f"127.77.{network}.{_FIRST + last}" for last, name in taken.items()}

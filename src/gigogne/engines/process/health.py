@@ -1,0 +1,54 @@
+"""Health checks, by Docker's rules: interval, timeout, retries, start_period.
+
+One thing is better than in Docker: the first look is at once and not after a whole interval, so what is ready is
+known to be ready. Until the first interval has passed, a failure does not count.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from gigogne.core.engine import State
+from gigogne.core.model import Healthcheck
+
+__all__ = ["HealthMonitor"]
+
+_FIRST_PAUSE = 0.05
+
+
+class HealthMonitor:
+    """Looks after one service from a thread of its own until `stop`.
+
+    `probe` gets the timeout in seconds and says whether the service is well.
+    """
+
+    def __init__(self, check: Healthcheck, probe: Callable[[float], bool], *, once: bool = False) -> None:
+        """Begin. With `once` the looking ends at the first success."""
+        self.state = State.STARTING
+        self._check = check
+        self._probe = probe
+        self._once = once
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="health", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the looking; a probe under way is not waited for."""
+        self._stopped.set()
+
+    def _look(self) -> None:
+        check, failures, pause = self._check, 0, _FIRST_PAUSE
+        began = time.monotonic()
+        while not self._stopped.is_set():
+            if self._probe(check.timeout):
+                self.state, failures = State.HEALTHY, 0
+                if self._once:
+                    return
+            elif time.monotonic() - began >= max(check.start_period, check.interval):
+                failures += 1
+                if failures >= check.retries:
+                    self.state = State.UNHEALTHY
+            pause = min(pause * 2, check.interval) if self.state is State.STARTING and not failures else check.interval
+            self._stopped.wait(pause)

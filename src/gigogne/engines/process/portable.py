@@ -1,0 +1,138 @@
+"""The portable way: no name spaces, so the words of the container are rewritten into the words of this machine.
+
+In the command and in the values of variables, mount targets, image paths and host names are replaced. What the code
+itself spells out (`open("/data/x")`) stays out of reach: `what_portable_cannot_do` says so before the run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gigogne.engines.process.command import Command
+from gigogne.engines.process.environment import executables
+from gigogne.engines.process.launch import Launch
+
+__all__ = ["NOTICE", "portable_command", "rewrite_hosts", "rewrite_paths"]
+
+NOTICE = (
+    "no sandbox here: paths of volumes and names of services are rewritten in commands and variables; "
+    "paths and names that the code itself spells out are not, and the user is yours"
+)
+# Variables whose whole value may be a bare host name; elsewhere `postgres` is a user, a database, a word.
+_HOST_VARIABLE = re.compile(r"HOST|SERVER|ADDR|ENDPOINT|BROKER|NODE|PEER|MASTER")
+# What Windows needs of the caller's environment to start a program at all.
+_WINDOWS = ("SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "WINDIR", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE")
+
+
+def portable_command(launch: Launch) -> Command:
+    """The launch in the words of this machine. What the image copied is copied again, so that writes stay private."""
+    table = _path_table(launch)
+
+    def translate(name: str, text: str) -> str:
+        return rewrite_hosts(rewrite_paths(text, table), launch.hosts, bare=bool(_HOST_VARIABLE.search(name)))
+
+    environment = {name: translate(name, value) for name, value in launch.environment.items()}
+    environment["PATH"] = _search_path(environment.get("PATH", ""), launch)
+    if sys.platform == "win32":
+        environment |= {name: os.environ[name] for name in _WINDOWS if name in os.environ}
+    temporary = launch.scratch / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    for name in ("TMPDIR", "TEMP", "TMP") if sys.platform == "win32" else ("TMPDIR",):
+        environment.setdefault(name, str(temporary))
+    # An empty name: only what looks like an address is one in a command.
+    program, *words = (translate("", word) for word in launch.argv)
+    found = shutil.which(program, path=environment["PATH"]) or program
+    working_dir = Path(table.get(launch.working_dir) or rewrite_paths(launch.working_dir, table))
+    if not working_dir.is_dir():
+        working_dir = launch.scratch
+    return Command((found, *words), environment, working_dir)
+
+
+def _path_table(launch: Launch) -> dict[str, str]:
+    """Paths inside → paths on this machine: mounts, environments, then copies of what the image holds."""
+    table: dict[str, str] = {}
+    rootfs = launch.scratch / "rootfs"
+    for entry in sorted(launch.image.root.iterdir()):
+        copy = rootfs / entry.name
+        if entry.is_dir():
+            # A health check speaks of the copy that its service already has.
+            if not copy.exists():
+                shutil.copytree(entry, copy, symlinks=True)
+            # A system directory of this machine keeps its name: only the files that were copied there move.
+            if entry.name in ("usr", "etc", "bin", "lib", "sbin", "var", "opt", "tmp"):
+                table |= {f"/{p.relative_to(rootfs).as_posix()}": str(p) for p in copy.rglob("*") if p.is_file()}
+            else:
+                table[f"/{entry.name}"] = str(copy)
+        else:
+            rootfs.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(entry, copy, follow_symlinks=False)
+            table[f"/{entry.name}"] = str(copy)
+    home = launch.scratch / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    if launch.home != "/":
+        table.setdefault(launch.home, str(home))
+    for target, environment in launch.image.environments.items():
+        table[f"{target}/bin"] = str(executables(environment))
+        table[target] = str(environment)
+    for mount in launch.mounts:
+        source = mount.source
+        if source is None:
+            source = launch.scratch / "tmpfs" / mount.target.strip("/").replace("/", "__")
+            source.mkdir(parents=True, exist_ok=True)
+        table[mount.target] = str(source)
+    return table
+
+
+def _search_path(path: str, launch: Launch) -> str:
+    """PATH: the image's, rewritten, with the image's own Python first and this machine's programs after it."""
+    separator = os.pathsep
+    # The image writes `:` between entries; on Windows a rewritten entry begins with a drive and a `:` of its own.
+    entries = re.split(r":(?![\\/])", path) if sys.platform == "win32" else path.split(":")
+    own = str(executables(launch.image.environments["/usr/local"]))
+    system = os.environ.get("PATH", os.defpath).split(separator)
+    return separator.join(dict.fromkeys([*filter(None, entries), own, *system]))
+
+
+def rewrite_paths(text: str, table: Mapping[str, str]) -> str:
+    """`text` with each path of the table replaced, the longest first.
+
+    A path counts where a word begins (so not in `s3://bucket/data`) and only up to a `/` or the end of a word (so not
+    `/data` in `/database`); `file:///data` counts.
+    """
+    if "/" not in text or not table:
+        return text
+    paths = "|".join(re.escape(path) for path in sorted(table, key=len, reverse=True))
+    pattern = re.compile(rf"(?:(?<=file://)|(?<![\w./-]))(?:{paths})(?=/|$|[^\w.-])")
+    return pattern.sub(lambda match: table[match.group()], text)
+
+
+def rewrite_hosts(text: str, hosts: Mapping[str, str], *, bare: bool = False) -> str:
+    """`text` with the names of services replaced by their addresses, where they are addresses.
+
+    That is: the host of a URL, `name:port`, `host=name`, and with `bare` a value (or each of a comma list) that is
+    nothing but the name.
+    """
+    if not hosts:
+        return text
+    names = "|".join(re.escape(name) for name in sorted(hosts, key=len, reverse=True))
+
+    def address(match: re.Match[str]) -> str:
+        return match.group(1) + hosts[match.group(2)]
+
+    patterns: list[str] = [
+        # What follows s3:// or gs:// is a bucket.
+        rf"((?<!s3)(?<!s3a)(?<!gs)://(?:[^\s/@?#]*@)?)({names})(?=[:/?#,\s]|$)",
+        rf"((?:^|[\s,;=@\"'])(?:host=)?)({names})(?=:\d)",
+        rf"(\bhost=)({names})(?=\s|$|&)",
+    ]
+    if bare:
+        patterns.append(rf"((?:^|,))({names})(?=,|$)")
+    replace: Callable[[re.Match[str]], str] = address
+    for pattern in patterns:
+        text = re.sub(pattern, replace, text)
+    return text

@@ -1,0 +1,219 @@
+"""Processes that outlive the one who started them, with their logs and their exit code in files.
+
+A started process has a directory: `status.json` (who it is), `stdout.log`, `stderr.log` (what it said) and, under
+bubblewrap, `bwrap.json` (the inner process, and the exit code in the end). So another Gigogne can find it, read it,
+wait for it and stop it. Process ids are used again by the system, so an id counts only with its start time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from gigogne.core.engine import Line
+from gigogne.engines.process.command import Command
+
+__all__ = ["Process", "exit_code", "spawn"]
+
+_POLL = 0.02
+# A line longer than this comes in pieces: memory stays flat whatever a service prints.
+_LINE_MAX = 65536
+# Bubblewrap reports its child within milliseconds; a loaded machine may take longer.
+_CHILD_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process by id and start time (seconds since the epoch), with its directory."""
+
+    pid: int
+    created: float
+    directory: Path
+    sandboxed: bool
+    stop_signal: int
+
+    @classmethod
+    def read(cls, directory: Path) -> Process | None:
+        """The process of a directory, or None where none was started."""
+        try:
+            status = json.loads((directory / "status.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return cls(status["pid"], status["created"], directory, status["sandboxed"], status["stop_signal"])
+
+    def alive(self) -> bool:
+        """Whether it runs now."""
+        process = self._psutil()
+        try:
+            return process is not None and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def inner_pid(self) -> int | None:
+        """The id, on this machine, of process 1 of the sandbox; of the process itself where there is no sandbox."""
+        if not self.sandboxed:
+            return self.pid
+        deadline = time.monotonic() + _CHILD_TIMEOUT
+        while time.monotonic() < deadline:
+            report = self._report()
+            if "child-pid" in report:
+                return int(report["child-pid"])
+            if not self.alive():
+                break
+            time.sleep(_POLL / 4)
+        return None
+
+    def code_left_behind(self) -> int | None:
+        """The exit code that bubblewrap wrote down, for those who are not its parent."""
+        code = self._report().get("exit-code")
+        return None if code is None else int(code)
+
+    def signal(self, number: int) -> None:
+        """Send a signal as Docker does: to process 1 of the container alone."""
+        pid = self.inner_pid()
+        if pid is None or not self.alive():
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+            if sys.platform == "win32":
+                # Windows has no signals but the console's; a process of its own group can be sent a break.
+                psutil.Process(pid).send_signal(signal.CTRL_BREAK_EVENT)
+            else:
+                os.kill(pid, number)
+
+    def kill(self) -> None:
+        """End it and all its children at once."""
+        process = self._psutil()
+        if process is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family = [*process.children(recursive=True), process]
+            for member in family:
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    member.kill()
+
+    def lines(self, *, follow: bool) -> Iterator[Line]:
+        """What it wrote, as far as it has; with `follow`, until it has ended."""
+        with contextlib.ExitStack() as stack:
+            tails = [
+                (stream, _Tail(stack.enter_context((self.directory / f"{stream}.log").open("rb"))))
+                for stream in ("stdout", "stderr")
+            ]
+            while True:
+                ended = not follow or not self.alive()  # asked before reading: what comes later is read next time
+                read = [Line(stream, text) for stream, tail in tails for text in tail.read(last=ended)]  # type: ignore[arg-type]
+                yield from read
+                if ended:
+                    return
+                if not read:
+                    time.sleep(_POLL)
+
+    def _report(self) -> dict[str, Any]:
+        """What bubblewrap reported so far: one JSON object a line."""
+        report: dict[str, Any] = {}
+        with contextlib.suppress(OSError):
+            for line in (self.directory / "bwrap.json").read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):
+                    report |= json.loads(line)
+        return report
+
+    def _psutil(self) -> psutil.Process | None:
+        try:
+            process = psutil.Process(self.pid)
+            return process if abs(process.create_time() - self.created) < 1 else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+class _Tail:
+    """The new lines of a growing file, bytes in, text out; keeps the beginning of an unfinished line."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._rest = b""
+
+    def read(self, *, last: bool) -> Iterator[str]:
+        """Every line that is whole, and with `last` the unfinished one too."""
+        while chunk := self._file.read(_LINE_MAX):
+            *whole, self._rest = (self._rest + chunk).split(b"\n")
+            yield from map(_text, whole)
+            if len(self._rest) >= _LINE_MAX:
+                yield _text(self._rest)
+                self._rest = b""
+        if last and self._rest:
+            yield _text(self._rest)
+            self._rest = b""
+
+
+def _text(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode("utf-8", errors="replace")
+
+
+def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[bytes]]:
+    """Start the command in a session of its own, its output in files of `directory`.
+
+    Raises:
+        OSError: The program cannot be started.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    argv = list(command.argv)
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context((directory / "stdout.log").open("ab"))
+        err = stack.enter_context((directory / "stderr.log").open("ab"))
+        options: dict[str, Any] = {}
+        if command.sandboxed:
+            report = stack.enter_context((directory / "bwrap.json").open("wb"))
+            argv[1:1] = ["--json-status-fd", str(report.fileno())]
+            options["pass_fds"] = (report.fileno(),)
+        if command.user is not None:
+            options |= {"user": command.user, "extra_groups": []}
+        if sys.platform == "win32":
+            options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+        else:
+            options["start_new_session"] = True
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=dict(command.environment),
+            cwd=command.directory,
+            **options,
+        )
+    process = Process(child.pid, _created(child.pid), directory, command.sandboxed, int(command.stop_signal))
+    _write_status(process)
+    return process, child
+
+
+def _created(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return time.time()
+
+
+def _write_status(process: Process) -> None:
+    status = {
+        "pid": process.pid,
+        "created": process.created,
+        "sandboxed": process.sandboxed,
+        "stop_signal": process.stop_signal,
+    }
+    temporary = process.directory / "status.tmp"
+    temporary.write_text(json.dumps(status), encoding="utf-8")
+    temporary.replace(process.directory / "status.json")
+
+
+def exit_code(returncode: int) -> int:
+    """Docker's exit code: 128 + N after signal N, which Python says as -N."""
+    return 128 - returncode if returncode < 0 else returncode
