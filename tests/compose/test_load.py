@@ -85,7 +85,7 @@ def test_all_of_it_arrives(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (MountType.TMPFS, "/scratch", False),
     ]
     assert a.mounts[1].source == str(here / "src") and made.volumes == {"data": "demo_data"}
-    assert [(d.service, d.condition) for d in a.depends_on][0] == ("b", Condition.HEALTHY)
+    assert (a.depends_on[0].service, a.depends_on[0].condition) == ("b", Condition.HEALTHY)
     assert b.healthcheck is not None and b.healthcheck.test == ("CMD-SHELL", "pg_isready")
     check = b.healthcheck
     assert (check.interval, check.timeout, check.retries, check.start_period) == (5.0, 60.0, 7, 0.5)

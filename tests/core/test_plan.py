@@ -113,7 +113,12 @@ def test_who_waits_decides_first() -> None:
             "d": {},
         }
     )
-    assert {name: str(kind) for name, kind in kinds(made).items()} == {"a": "job", "b": "job", "c": "server", "d": "job"}
+    assert {name: str(kind) for name, kind in kinds(made).items()} == {
+        "a": "job",
+        "b": "job",
+        "c": "server",
+        "d": "job",
+    }
 
 
 def test_a_wrong_label_is_refused() -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import psutil
 import pytest
-
 from tests.conftest import Workspace
 
 Maker = Callable[[str, Mapping[str, str]], Workspace]
@@ -131,9 +130,15 @@ FAILING = """
 name: failing
 services:
   bad: {build: ., command: ["python", "-c", "raise SystemExit(7)"]}
-  after: {build: ., command: ["python", "-c", "print('never')"], depends_on: {bad: {condition: service_completed_successfully}}}
+  after:
+    build: .
+    command: ["python", "-c", "print('never')"]
+    depends_on: {bad: {condition: service_completed_successfully}}
   slow: {build: ., command: ["python", "-c", "import time; time.sleep(1.5); print('finished')"]}
-  later: {build: ., command: ["python", "-c", "print('then')"], depends_on: {slow: {condition: service_completed_successfully}}}
+  later:
+    build: .
+    command: ["python", "-c", "print('then')"]
+    depends_on: {slow: {condition: service_completed_successfully}}
 """
 
 
@@ -157,7 +162,11 @@ def test_jobs_run_side_by_side_up_to_a_bound(python_project: Maker) -> None:
     services = "\n".join(f'  s{n}: {{build: ., command: ["python", "-c", "{code}"]}}' for n in range(4))
     workspace = python_project(f"name: wide\nservices:\n{services}\n", {})
     for bound in (1, 2):
-        said = [e["text"].split() for e in events(workspace.run("run", "--json", "-j", str(bound))) if e["event"] == "output"]
+        said = [
+            e["text"].split()
+            for e in events(workspace.run("run", "--json", "-j", str(bound)))
+            if e["event"] == "output"
+        ]
         moments = sorted((float(stamp), 1 if word == "in" else -1) for word, stamp in said)
         level = peak = 0
         for _, change in moments:
@@ -226,7 +235,9 @@ def test_a_job_waits_for_a_healthy_server(python_project: Maker) -> None:
     workspace = python_project(SERVER, SERVER_MODULES)
     result = workspace.run("run", "--json")
     assert result.returncode == 0, result.stdout + result.stderr
-    names = [(e["event"], e["service"]) for e in events(result) if e["event"] in ("healthy", "started", "exited", "stopped")]
+    names = [
+        (e["event"], e["service"]) for e in events(result) if e["event"] in ("healthy", "started", "exited", "stopped")
+    ]
     assert names == [
         ("started", "server"),
         ("healthy", "server"),
@@ -260,9 +271,16 @@ name: sleepers
 services:
   one: {build: ., command: ["python", "sleeper.py", "MARK"], stop_signal: SIGINT, stop_grace_period: 3s}
   two: {build: ., command: ["python", "sleeper.py", "MARK"], stop_grace_period: 1s}
-  never: {build: ., command: ["python", "-c", "print(1)"], depends_on: {one: {condition: service_completed_successfully}}}
+  never: {build: ., command: python -V, depends_on: {one: {condition: service_completed_successfully}}}
 """
-SLEEPER = "import time\nprint('asleep', flush=True)\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    print('woken')\n"
+SLEEPER = """
+import time
+print("asleep", flush=True)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("woken")
+"""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -286,13 +304,12 @@ def test_an_interrupt_leaves_nothing(python_project: Maker, tmp_path: Path, numb
     assert verdicts == {"one": "stopped", "two": "stopped", "never": "not run"}
     assert any("woken" in line for line in out.splitlines()), "stop_signal: SIGINT was not what `one` got"
     assert not left_behind(mark)
-    scratch = [p for p in Path(workspace.environment["GIGOGNE_DATA_DIR"]).rglob("scratch")]
-    assert not scratch
+    assert not list(Path(workspace.environment["GIGOGNE_DATA_DIR"]).rglob("scratch"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_killed_supervisor_is_cleaned_up_after(python_project: Maker, tmp_path: Path) -> None:
-    """kill -9 of Gigogne leaves its job running; the next run ends it, says so, and runs its own."""
+    """A kill -9 of Gigogne leaves its job running; the next run ends it, says so, and runs its own."""
     mark = f"mark-{tmp_path.name}"
     workspace = python_project(SLEEPERS.replace("MARK", mark), {"sleeper.py": SLEEPER})
     process = workspace.start("run", "two")
@@ -310,7 +327,10 @@ def test_a_killed_supervisor_is_cleaned_up_after(python_project: Maker, tmp_path
 def test_down_stops_what_another_run_left(python_project: Maker, tmp_path: Path) -> None:
     """`down` ends orphans, keeps volumes; `down -v` removes them."""
     mark = f"mark-{tmp_path.name}"
-    compose = SLEEPERS.replace("MARK", mark) + "  keep: {build: ., command: 'true', volumes: ['data:/d']}\nvolumes: {data: {}}\n"
+    compose = (
+        SLEEPERS.replace("MARK", mark)
+        + "  keep: {build: ., command: 'true', volumes: ['data:/d']}\nvolumes: {data: {}}\n"
+    )
     workspace = python_project(compose, {"sleeper.py": SLEEPER})
     assert workspace.run("run", "keep").returncode == 0
     process = workspace.start("run", "two")
@@ -336,9 +356,9 @@ def test_awkward_output_arrives(python_project: Maker) -> None:
         "import sys; o=sys.stdout.buffer; o.write(b'caf\\xe9\\n'); o.write(b'x'*200000+b'\\n'); o.write(b'a\\r\\n');"
         "o.write('é→'.encode()+b'\\n'); o.write(b'no newline'); print('err', file=sys.stderr)"
     )
-    result = python_project("name: awkward\nservices: {a: {build: ., command: [python, say.py]}}", {"say.py": code}).run(
-        "run", "--json"
-    )
+    result = python_project(
+        "name: awkward\nservices: {a: {build: ., command: [python, say.py]}}", {"say.py": code}
+    ).run("run", "--json")
     said = [e for e in events(result) if e["event"] == "output"]
     out = [e["text"] for e in said if e["stream"] == "stdout"]
     assert out[0] == "caf�" and "".join(out[1:-3]) == "x" * 200000 and out[-3:] == ["a", "é→", "no newline"]

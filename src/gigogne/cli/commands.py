@@ -70,10 +70,17 @@ def cli(_common: Common) -> None:
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="How many jobs run side by side.  [default: processors]")
 @click.option("--keep-going", "-k", is_flag=True, help="After a failure, finish what does not depend on it.")
-@click.option("--job-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End a job after this time.")
+@click.option(
+    "--job-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End a job after this time."
+)
 @click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
 def run(
-    common: Common, services: tuple[str, ...], jobs: int | None, keep_going: bool, job_timeout: float | None, as_json: bool
+    common: Common,
+    services: tuple[str, ...],
+    jobs: int | None,
+    keep_going: bool,
+    job_timeout: float | None,
+    as_json: bool,
 ) -> int:
     """Run jobs to their end, with the servers they need.
 
@@ -133,7 +140,9 @@ def plan(common: Common, services: tuple[str, ...], form: str) -> int:
     """What `run` would do, in which order, and why. Nothing is started."""
     made = make_plan(load_project(common.load, services), services)
     printer = Printer()
-    printer.text({"text": made.as_text, "json": lambda: json.dumps(made.as_dict(), indent=2), "mermaid": made.as_mermaid}[form]())
+    printer.text(
+        {"text": made.as_text, "json": lambda: json.dumps(made.as_dict(), indent=2), "mermaid": made.as_mermaid}[form]()
+    )
     return 0
 
 

@@ -56,7 +56,9 @@ class Printer:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -115,14 +117,18 @@ class Printer:
     def _board(self) -> RenderableType:
         table = Table.grid(padding=(0, 1))
         for name, state in list(self._states.items()):
-            table.add_row(Spinner("dots"), Text(name, self._colour(name)), Text(state, "dim", overflow="ellipsis", no_wrap=True))
+            table.add_row(
+                Spinner("dots"), Text(name, self._colour(name)), Text(state, "dim", overflow="ellipsis", no_wrap=True)
+            )
         return Group(table)
 
     def _line(self, event: Event) -> Text | None:
         name = Text(f"{event.service:<{self._width}} ", self._colour(event.service)) if event.service else Text()
         match event:
             case Output(text=text, stream=stream):
-                return Text.assemble(name, ("| ", "dim"), Text.from_ansi(text, style="" if stream == "stdout" else "dim"))
+                return Text.assemble(
+                    name, ("| ", "dim"), Text.from_ansi(text, style="" if stream == "stdout" else "dim")
+                )
             case RunStarted():
                 names = ", ".join(event.services)
                 return Text(f"{event.project} on {event.engine}: {names}", "bold")

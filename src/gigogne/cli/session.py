@@ -59,7 +59,9 @@ class Session:
             if self.printer.as_json:
                 self.printer.json(asdict(problem))
             else:
-                self.printer.text(f"{'problem' if problem.fatal else 'note'}: {problem}", "red" if problem.fatal else "")
+                self.printer.text(
+                    f"{'problem' if problem.fatal else 'note'}: {problem}", "red" if problem.fatal else ""
+                )
         fatal = sum(problem.fatal for problem in problems)
         if not self.printer.as_json:
             verdict = f"{fatal} problem{'s' if fatal != 1 else ''}" if fatal else "no problems"
@@ -122,4 +124,3 @@ class Session:
         self.engine.remove(self.project, volumes=volumes)
         removed = "logs and volumes removed" if volumes else "logs removed, volumes kept (down -v removes them)"
         self.printer.text(f"{self.project.name}: {len(handles)} stopped; {removed}")
-

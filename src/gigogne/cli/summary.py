@@ -21,7 +21,12 @@ __all__ = ["Watermark", "Written", "summary"]
 
 # A volume with more files than this is counted no further: the summary must not take longer than the run.
 _MOST_FILES = 20_000
-_COLOURS = {Verdict.SUCCEEDED: "green", Verdict.FAILED: "bold red", Verdict.SKIPPED: "yellow", Verdict.STOPPED: "yellow"}
+_COLOURS = {
+    Verdict.SUCCEEDED: "green",
+    Verdict.FAILED: "bold red",
+    Verdict.SKIPPED: "yellow",
+    Verdict.STOPPED: "yellow",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,9 @@ class Watermark:
                 if mount.read_only or mount.type not in (MountType.BIND, MountType.VOLUME) or not mount.source:
                     continue
                 name = project.volumes.get(mount.source, mount.source)
-                found[mount.source] = engine.paths.volume(name) if mount.type is MountType.VOLUME else Path(mount.source)
+                found[mount.source] = (
+                    engine.paths.volume(name) if mount.type is MountType.VOLUME else Path(mount.source)
+                )
         return cls(found, time.time())
 
     def written(self) -> Iterator[Written]:
@@ -78,21 +85,30 @@ def summary(
 ) -> tuple[RenderableType, dict[str, Any]]:
     """The summary, for people and as plain JSON types."""
     written = list(mark.written())
-    servers = {step.service: engine.where(project.services[step.service], project) for step in plan.launches if step.action is Action.START}
+    servers = {
+        step.service: engine.where(project.services[step.service], project)
+        for step in plan.launches
+        if step.action is Action.START
+    }
     facts: dict[str, Any] = {
         "event": "summary",
         "code": result.code,
         "seconds": round(result.seconds, 3),
         "services": [_fact(outcome) for outcome in result.outcomes],
         "written": [
-            {"name": w.name, "directory": str(w.directory), "files": w.files, "bytes": w.size, "changed": w.changed} for w in written
+            {"name": w.name, "directory": str(w.directory), "files": w.files, "bytes": w.size, "changed": w.changed}
+            for w in written
         ],
         "servers": servers,
     }
     jobs = [outcome for outcome in result.outcomes if outcome.kind is Kind.JOB]
     good = sum(outcome.verdict is Verdict.SUCCEEDED for outcome in jobs)
     head = f"{good} of {len(jobs)} jobs succeeded in {result.seconds:.1f} s"
-    parts: list[RenderableType] = [Text(""), Text(head, "bold green" if result.code == 0 else "bold red"), _services(result)]
+    parts: list[RenderableType] = [
+        Text(""),
+        Text(head, "bold green" if result.code == 0 else "bold red"),
+        _services(result),
+    ]
     if written:
         parts.append(_written(written))
     parts.append(_look(result, servers, engine, project))
@@ -114,7 +130,9 @@ def _fact(outcome: Outcome) -> dict[str, Any]:
 def _services(result: Result) -> Table:
     table = _table()
     for outcome in result.outcomes:
-        word = str(outcome.verdict) + (f" ({outcome.code})" if outcome.verdict is Verdict.FAILED and outcome.code else "")
+        word = str(outcome.verdict) + (
+            f" ({outcome.code})" if outcome.verdict is Verdict.FAILED and outcome.code else ""
+        )
         seconds = f"{outcome.seconds:.1f} s" if outcome.seconds else ""
         said = outcome.reason or (outcome.last_line if outcome.kind is Kind.JOB else "")
         table.add_row(outcome.service, Text(word, _COLOURS.get(outcome.verdict, "")), seconds, Text(said))
@@ -125,7 +143,9 @@ def _written(written: list[Written]) -> Table:
     table = _table()
     for entry in written:
         count = f"{entry.files:,} files" if entry.files != 1 else "1 file"
-        table.add_row(entry.name, f"{entry.changed:,} new", f"{count}, {_bytes(entry.size)}", Text(str(entry.directory)))
+        table.add_row(
+            entry.name, f"{entry.changed:,} new", f"{count}, {_bytes(entry.size)}", Text(str(entry.directory))
+        )
     return table
 
 

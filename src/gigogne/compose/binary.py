@@ -25,7 +25,9 @@ def compose_binary() -> Path:
     if named:
         found = shutil.which(named)
         if found is None:
-            raise EngineError(f"GIGOGNE_COMPOSE names {named}, which is no program", "unset it, or name a file that runs")
+            raise EngineError(
+                f"GIGOGNE_COMPOSE names {named}, which is no program", "unset it, or name a file that runs"
+            )
         return Path(found)
     beside = (sysconfig.get_path("scripts"), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))
     found = shutil.which("docker-compose", path=os.pathsep.join(beside))
@@ -42,7 +44,13 @@ def run_compose(arguments: Sequence[str], cwd: Path | None = None) -> subprocess
     command = [str(compose_binary()), *arguments]
     try:
         return subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", cwd=cwd, check=False, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            cwd=cwd,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except OSError as error:
         raise EngineError(

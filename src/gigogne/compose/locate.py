@@ -14,7 +14,9 @@ from gigogne.errors import ComposeError
 
 __all__ = ["compose_error", "find_line"]
 
-_YAML = re.compile(r"(?:failed to parse (?P<file>.+?): )?go-yaml load error.* at L(?P<line>\d+)\.C\d+(?:-\S+)?: (?P<what>.*)", re.S)
+_YAML = re.compile(
+    r"(?:failed to parse (?P<file>.+?): )?go-yaml load error.* at L(?P<line>\d+)\.C\d+(?:-\S+)?: (?P<what>.*)", re.S
+)
 _PATH = re.compile(r"\b((?:services|volumes|networks|secrets|configs|include)(?:\.[\w.-]+?)+)(?=[.,:]?(?:\s|$))")
 _UNKNOWN = re.compile(r"(?P<path>\S+)\.(?P<key>[^.\s]+) (?:false schema|additional propert\S+.*)")
 _QUOTED = re.compile(r'service "(?P<service>[^"]+)" (?P<verb>depends on|refers to) (?P<what>.*)')
@@ -67,7 +69,9 @@ def _yaml_error(said: str, files: Sequence[Path]) -> ComposeError | None:
     what = match["what"].strip()
     if "cannot start any token" in what and file and "\t" in _line(file, int(match["line"])):
         return ComposeError(f"{place}: a tab; YAML is indented with spaces only", "replace the tab by spaces")
-    return ComposeError(f"{place}: not valid YAML: {what}", "check the indentation and the quotes at and above this line")
+    return ComposeError(
+        f"{place}: not valid YAML: {what}", "check the indentation and the quotes at and above this line"
+    )
 
 
 def _unknown_key(said: str, files: Sequence[Path]) -> ComposeError | None:

@@ -81,7 +81,9 @@ def _service(name: str, raw: Mapping[str, Any]) -> Service:
         stop_signal=raw.get("stop_signal", ""),
         stop_grace_period=seconds(raw["stop_grace_period"]) if raw.get("stop_grace_period") else 10.0,
         aliases=tuple(alias for value in networks.values() for alias in (value or {}).get("aliases", ())),
-        extra_hosts=tuple((host, address) for host, _, address in (h.partition("=") for h in raw.get("extra_hosts") or ())),
+        extra_hosts=tuple(
+            (host, address) for host, _, address in (h.partition("=") for h in raw.get("extra_hosts") or ())
+        ),
         labels=raw.get("labels") or {},
         profiles=tuple(raw.get("profiles") or ()),
         init=bool(raw.get("init", False)),

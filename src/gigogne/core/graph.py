@@ -35,7 +35,8 @@ def _kind(service: Service, awaited: set[tuple[str, Condition]]) -> Kind:
     if label is not None:
         if label not in set(Kind):
             raise ComposeError(
-                f"services.{service.name}.labels.{KIND_LABEL} is {label!r}", "write `job` or `server`, or remove the label"
+                f"services.{service.name}.labels.{KIND_LABEL} is {label!r}",
+                "write `job` or `server`, or remove the label",
             )
         return Kind(label)
     if (service.name, Condition.COMPLETED) in awaited:
@@ -95,4 +96,6 @@ def start_order(services: Mapping[str, Service]) -> list[str]:
 def _unknown(name: str, project: Project) -> ComposeError:
     near = difflib.get_close_matches(name, project.services, 1)
     known = ", ".join(sorted(project.services)) or "none"
-    return ComposeError(f"no service named {name}", f"did you mean {near[0]}?" if near else f"the services are: {known}")
+    return ComposeError(
+        f"no service named {name}", f"did you mean {near[0]}?" if near else f"the services are: {known}"
+    )

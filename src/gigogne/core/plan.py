@@ -98,7 +98,9 @@ def make_plan(project: Project, targets: Sequence[str] = (), *, stop: bool = Tru
         action = Action.START if kind[name] is Kind.SERVER else Action.RUN
         needs = tuple(d for d in project.services[name].depends_on if d.service in because)
         launches.append(Step(action, name, _cause(project, name, wanted, because), needs))
-    stops = [Step(Action.STOP, s.service, "no job needs it any more") for s in reversed(launches) if s.action is Action.START]
+    stops = [
+        Step(Action.STOP, s.service, "no job needs it any more") for s in reversed(launches) if s.action is Action.START
+    ]
     return Plan(project.name, wanted, (*launches, *(stops if stop else ())))
 
 

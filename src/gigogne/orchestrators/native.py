@@ -33,7 +33,7 @@ from gigogne.errors import GigogneError
 __all__ = ["NativeOrchestrator", "Outcome", "Result", "Verdict"]
 
 _POLL = 0.05
-# A job that nobody waits for, and that is still at it after this many seconds, may be a server in truth.
+# A job that is still at it after this many seconds may be a server in truth.
 _LONG = 120.0
 TIMED_OUT = 124  # as timeout(1)
 
@@ -144,7 +144,9 @@ class NativeOrchestrator:
         finally:
             self._stop_all()
         code = self._interrupt or self._code
-        result = Result(self._run.id, code, tuple(task.outcome for task in self._tasks.values()), time.monotonic() - began)
+        result = Result(
+            self._run.id, code, tuple(task.outcome for task in self._tasks.values()), time.monotonic() - began
+        )
         self._emit(RunEnded("", code, result.seconds))
         return result
 
@@ -258,7 +260,9 @@ class NativeOrchestrator:
     def _follow(self, task: _Task) -> None:
         """Watch a started service from threads of its own: one reads what it says, one waits for its end."""
         for target in (self._read, self._watch):
-            thread = threading.Thread(target=target, args=(task,), name=f"{target.__name__}-{task.step.service}", daemon=True)
+            thread = threading.Thread(
+                target=target, args=(task,), name=f"{target.__name__}-{task.step.service}", daemon=True
+            )
             task.threads.append(thread)
             thread.start()
 
@@ -280,10 +284,13 @@ class NativeOrchestrator:
                 self._end(task, 1, "unhealthy: its health check failed too often")
                 return
         limit = self._job_timeout if task.outcome.kind is Kind.JOB else None
-        long = _LONG if task.outcome.kind is Kind.JOB and not self._awaited(task) else None
+        long = _LONG if task.outcome.kind is Kind.JOB else None
         status = self._engine.wait(task.handle, timeout=min(filter(None, (limit, long)), default=None))
         if status.state is not State.EXITED and long and (limit is None or limit > long):
-            text = f"still running after {long:.0f} s; if it is a server, label it gigogne.kind: server"
+            text = (
+                f"still running after {long:.0f} s; "
+                "if it is a server, label it gigogne.kind: server; --job-timeout ends it"
+            )
             self._emit(Notice(task.step.service, text))
             status = self._engine.wait(task.handle, timeout=limit and limit - long)
         if status.state is not State.EXITED:
@@ -357,7 +364,9 @@ class NativeOrchestrator:
     def _in_use_elsewhere(self) -> bool:
         """Whether jobs of another run of this project are at work: they keep the servers."""
         others = [h for h in self._engine.find(self._run.project) if h.run != self._run.id and not h.data.get("orphan")]
-        busy = [h.service for h in others if h.service not in self._tasks or self._tasks[h.service].outcome.kind is Kind.JOB]
+        busy = [
+            h.service for h in others if h.service not in self._tasks or self._tasks[h.service].outcome.kind is Kind.JOB
+        ]
         if busy:
             self._emit(Notice("", f"the servers stay up: another run needs them ({', '.join(busy)})"))
         return bool(busy)

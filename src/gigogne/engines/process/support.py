@@ -29,7 +29,7 @@ NOTICED = {
     "read_only": "what the image holds can be written, and is forgotten",
     "restart": "a service is started once",
     "security_opt": "there is no container to secure",
-    "shm_size": "/dev/shm is as large as this machine allows",
+    "shm_size": "shared memory is as large as this machine allows",
     "ulimits": "your own limits hold",
 }
 """Keys that change how a service runs but not what it does: the run goes on and says so."""
@@ -68,7 +68,9 @@ def _mount_problems(service: Service) -> Iterator[Problem]:
     where = f"services.{service.name}.volumes"
     for mount in service.mounts:
         if mount.type is MountType.OTHER:
-            yield Problem(service.name, where, f"the mount at {mount.target} has a type that needs Docker", "use --engine docker")
+            yield Problem(
+                service.name, where, f"the mount at {mount.target} has a type that needs Docker", "use --engine docker"
+            )
         elif mount.type is MountType.BIND and not Path(mount.source).exists():
             # Docker would make an empty directory there, and the service would find nothing in it.
             message = f"{mount.source} does not exist, and would be empty at {mount.target}"
