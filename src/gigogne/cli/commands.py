@@ -100,7 +100,7 @@ def run(
 @click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
 def up(common: Common, services: tuple[str, ...], as_json: bool) -> int:
     """Keep servers up in the foreground, with all that they depend on. Ctrl-C stops them."""
-    session = Session(common, Printer(as_json=as_json), services)
+    session = Session(common, Printer(as_json=as_json, servers=True), services)
     plan = make_plan(session.project, services or session.servers(), stop=False)
     with session.printer, _interrupts(session):
         return session.execute(plan).code

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -34,17 +36,31 @@ __all__ = ["Printer"]
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright_magenta", "bright_green")
 
 
-class Printer:
-    """Prints events. As a context it shows, on a terminal, a line for each service at work below what they say."""
+# The last words of a server that failed, when nobody listened to the others.
+_LAST_WORDS = 20
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+
+class Printer:
+    """Prints events. As a context it shows, on a terminal, a line for each service at work below what they say.
+
+    Args:
+        as_json: One JSON object a line in place of text.
+        servers: Print what servers say; without it, only the last words of one that failed.
+    """
+
+    def __init__(self, *, as_json: bool = False, servers: bool = False) -> None:
         self.as_json = as_json
-        self._quiet = quiet
+        self._servers = servers
+        self._unheard: dict[str, deque[Output]] = {}
         # `highlight` would colour numbers in what services say; `soft_wrap` leaves their lines whole, and a file or
         # a pipe has no width at which a path should be broken.
         width = None if sys.stdout.isatty() else 500
         self._out = Console(highlight=False, soft_wrap=True, width=width)
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        # Events come from several threads. Rich's own refreshing thread may write between the moment when another
+        # one measures the board and the moment when it moves over it, and then a line is lost: so one lock for all.
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
         self._live: Live | None = None
         self._states: dict[str, str] = {}
         self._colours: dict[str, str] = {}
@@ -52,28 +68,42 @@ class Printer:
 
     def __enter__(self) -> Printer:
         if self._out.is_terminal and not self.as_json:
-            self._live = Live(console=self._out, refresh_per_second=8, transient=True, get_renderable=self._board)
+            self._live = Live(console=self._out, auto_refresh=False, transient=True, get_renderable=self._board)
             self._live.start()
+            threading.Thread(target=self._refresh, name="board", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._ended.set()
+        with self._lock:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
 
     def emit(self, event: Event) -> None:
-        """Print an event."""
-        if self.as_json:
-            self.json(event.as_dict())
-            return
+        """Print an event. Safe to call from any thread."""
+        with self._lock:
+            if self.as_json:
+                self.json(event.as_dict())
+            else:
+                self._print(event)
+
+    def _refresh(self) -> None:
+        while not self._ended.wait(0.12):
+            with self._lock:
+                if self._live is not None:
+                    self._live.refresh()
+
+    def _print(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._width = max((len(name) for name in event.services), default=0)
         self._follow(event)
-        line = self._line(event)
-        if line is not None:
-            self._out.print(line)
+        for heard in self._audible(event):
+            line = self._line(heard)
+            if line is not None:
+                self._out.print(line)
 
     def json(self, value: Mapping[str, Any]) -> None:
         """Print one JSON object on a line of its own, at once."""
@@ -97,6 +127,18 @@ class Printer:
         self._err.print(Text.assemble(("error: ", "bold red"), error.message))
         if error.hint:
             self._err.print(Text.assemble(("  fix: ", "bold"), error.hint))
+
+    def _audible(self, event: Event) -> Iterator[Event]:
+        """The event, unless a server says it; before the news of a server's failure, its last words."""
+        if isinstance(event, Started) and event.kind == "server" and not self._servers:
+            self._unheard[event.service] = deque(maxlen=_LAST_WORDS)
+        unheard = self._unheard.get(event.service)
+        if unheard is not None and isinstance(event, Output):
+            unheard.append(event)
+            return
+        if unheard is not None and isinstance(event, Exited):
+            yield from unheard
+        yield event
 
     def _follow(self, event: Event) -> None:
         """Keep the board of the services at work."""
@@ -134,7 +176,7 @@ class Printer:
                 return Text(f"{event.project} on {event.engine}: {names}", "bold")
             case Notice(text=text):
                 return Text.assemble(name, ("note: ", "yellow"), (text, "dim"))
-            case Preparing(text=text) if self._live is None and not self._quiet:
+            case Preparing(text=text) if self._live is None:
                 return Text.assemble(name, (text, "dim"))
             case Started():
                 words = "runs already, used as it is" if event.adopted else "started"

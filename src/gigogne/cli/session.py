@@ -90,14 +90,20 @@ class Session:
             keep_going=keep_going,
             job_timeout=job_timeout,
         )
-        for problem in problems:
-            self.printer.emit(Notice(problem.service, str(problem)))
+        self._remark(problems)
         if self._interrupted:
             self._orchestrator.interrupt(self._interrupted)
-        try:
-            return self._orchestrator.execute(plan)
-        finally:
-            self.engine.close()
+        return self._orchestrator.execute(plan)
+
+    def _remark(self, notices: Sequence[Problem]) -> None:
+        """Say what is done differently here: in full what asks for something or is about the whole run."""
+        small = [problem for problem in notices if problem.service and not problem.hint]
+        for problem in notices:
+            if self.printer.as_json or problem not in small:
+                self.printer.emit(Notice(problem.service, str(problem)))
+        if small and not self.printer.as_json:
+            count = f"{len(small)} small things are" if len(small) > 1 else "one small thing is"
+            self.printer.emit(Notice("", f"{count} done in another way without Docker: gigogne check names them"))
 
     def interrupt(self, code: int) -> None:
         """End what is under way with this exit code. Safe in a signal handler."""

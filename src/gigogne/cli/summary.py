@@ -156,7 +156,7 @@ def _look(result: Result, servers: dict[str, str], engine: ProcessEngine, projec
         lines.append(f"look:  gigogne up {' '.join(servers)}   ({addresses})")
     if result.code:
         failed = next((outcome.service for outcome in result.outcomes if outcome.verdict is Verdict.FAILED), None)
-        lines += [f"logs:  {engine.paths.run(project.name, result.run) / failed}"] if failed else []
+        lines += [f"logs:  {engine.paths.runs(project.name) / result.run / failed}"] if failed else []
     lines.append("clean: gigogne down -v   (removes the volumes and the servers' data)")
     return Text("\n".join(lines), "dim")
 

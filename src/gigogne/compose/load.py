@@ -12,7 +12,6 @@ from typing import Any
 
 from gigogne.compose.binary import run_compose
 from gigogne.compose.dockerfile import dockerfile_healthcheck
-from gigogne.compose.locate import compose_error
 from gigogne.compose.model import project_of
 from gigogne.core.model import Project, Service
 
@@ -73,6 +72,8 @@ def _canonical(options: LoadOptions) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Compose's canonical model and the warnings that came with it."""
     result = run_compose([*options.arguments(), "config", "--format", "json"])
     if result.returncode != 0:
+        from gigogne.compose.locate import compose_error
+
         raise compose_error(result.stderr, compose_files(options))
     warnings = tuple(dict.fromkeys(found.replace('\\"', '"') for found in _WARNING.findall(result.stderr)))
     return json.loads(result.stdout), warnings

@@ -54,7 +54,8 @@ class Run:
 class Handle:
     """A small serialisable reference to a started service. Holds no value of a variable.
 
-    `data` is the engine's own (a process id, a container id); `run` is the id of the run that started it.
+    `data` is the engine's own (a process id, a container id), of which all know `title` (what runs, in words, where
+    that is not plain) and `orphan` (whether its supervisor is dead); `run` is the id of the run that started it.
     """
 
     service: str

@@ -176,7 +176,7 @@ class Problem:
         service: The service it is about; empty for the project.
         where: The place in the user's files: a Compose key (`services.api.privileged`) or `Dockerfile:12`.
         message: What is wrong.
-        hint: What to do about it.
+        hint: What to do about it. A notice without one asks for nothing: `check` shows it, `run` counts it.
         fatal: False for a notice: the run goes on, and says so.
     """
 

@@ -93,7 +93,7 @@ class NativeOrchestrator:
     Args:
         engine: Where the services run.
         run: The run that they belong to.
-        emit: Is told each event, from several threads, one at a time.
+        emit: Is told each event, from several threads.
         jobs: How many jobs run side by side at most.
         keep_going: After a failure, go on with what does not depend on it.
         job_timeout: Seconds after which a job is ended and has failed with 124; None for ever.
@@ -111,8 +111,7 @@ class NativeOrchestrator:
     ) -> None:
         self._engine = engine
         self._run = run
-        self._emit_unlocked = emit
-        self._emitting = threading.Lock()
+        self._emit = emit
         self._lock = threading.Lock()
         self._jobs = jobs
         self._keep_going = keep_going
@@ -254,7 +253,8 @@ class NativeOrchestrator:
             self._emit(Notice(task.step.service, f"{error.message}{f' — {error.hint}' if error.hint else ''}"))
             self._end(task, code, error.message)
             return
-        self._emit(Started(task.step.service, str(task.outcome.kind)))
+        title = str(task.handle.data.get("title", ""))
+        self._emit(Started(task.step.service, str(task.outcome.kind), detail=title))
         self._follow(task)
 
     def _follow(self, task: _Task) -> None:
@@ -396,10 +396,6 @@ class NativeOrchestrator:
 
     def _service(self, name: str) -> Service:
         return self._run.project.services[name]
-
-    def _emit(self, event: Event) -> None:
-        with self._emitting:
-            self._emit_unlocked(event)
 
 
 def _kind(step: Step) -> Kind:

@@ -134,7 +134,7 @@ class ProcessEngine:
         else:
             started = self._start_built(service, run.project, hosts, directory)
         self._started[run.id, service.name] = started
-        return self._handle(service.name, run.id)
+        return self._handle(service.name, run.id, title=server.title if server else "")
 
     def status(self, handle: Handle) -> Status:
         """What the process does now; EXITED has its exit code."""
@@ -184,11 +184,6 @@ class ProcessEngine:
         for name in project.volumes.values():
             shutil.rmtree(self.paths.volume(name), ignore_errors=True)
         shutil.rmtree(self.paths.project(project.name), ignore_errors=True)
-
-    def close(self) -> None:
-        """Let go of the runs that this engine supervised."""
-        for directories in self._runs.values():
-            directories.release()
 
     def addresses(self, project: Project) -> dict[str, str]:
         """The loopback address of each server of the project, under its name and its aliases."""
@@ -307,9 +302,9 @@ class ProcessEngine:
                 shutil.rmtree(started.scratch, ignore_errors=True)
         return started.code
 
-    def _handle(self, service: str, run: str, *, orphan: bool = False) -> Handle:
+    def _handle(self, service: str, run: str, *, title: str = "", orphan: bool = False) -> Handle:
         process = self._started[run, service].process
-        data = {"pid": process.pid, "created": process.created, "directory": str(process.directory), "orphan": orphan}
+        data = {"pid": process.pid, "directory": str(process.directory), "title": title, "orphan": orphan}
         return Handle(service, self.name, run, data)
 
     def _of(self, handle: Handle) -> _Started:

@@ -50,6 +50,6 @@ class Paths:
         """The directory that is a named volume. `name` is its real name (`mlops_landing`)."""
         return self.data / "volumes" / name
 
-    def run(self, project: str, run: str) -> Path:
-        """The directory of one run: a folder per service with its status file and its logs."""
-        return self.project(project) / "runs" / run
+    def runs(self, project: str) -> Path:
+        """A directory per run, and in it a directory per service with its status file and its logs."""
+        return self.project(project) / "runs"

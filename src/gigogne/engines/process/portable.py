@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gigogne.engines.process.command import Command
-from gigogne.engines.process.environment import executables
+from gigogne.engines.process.image.environment import executables
 from gigogne.engines.process.launch import Launch
 
 __all__ = ["NOTICE", "portable_command", "rewrite_hosts", "rewrite_paths"]

@@ -1,7 +1,7 @@
-"""The directories of runs: who holds them, what still runs in them, and when they go.
+"""The directories of runs: who supervises them, what still runs in them, and when they go.
 
-A run's supervisor holds a lock in its directory for as long as it lives; the system lets go of it when the supervisor
-dies, however it dies. So a service whose run is not held is an orphan, and nobody needs to have written that down.
+A run's directory says which process supervises it, and holds a directory for each of its services. A service whose
+supervisor is dead is an orphan, however the supervisor died: nobody needs to have lived to write that down.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.processes import Process
@@ -25,25 +23,18 @@ class RunDirectories:
     """The run directories of one project."""
 
     def __init__(self, paths: Paths, project: str) -> None:
-        self._folder = paths.project(project) / "runs"
-        self._held: dict[str, FileLock] = {}
+        self._folder = paths.runs(project)
+        self._held: set[str] = set()
 
     def hold(self, run: str) -> Path:
-        """The directory of a run that this process supervises, made and locked."""
+        """The directory of a run that this process supervises; made when it is new."""
         directory = self._folder / run
         if run not in self._held:
-            directory.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(directory / "lock", thread_local=False)
-            lock.acquire()
-            self._held[run] = lock
+            directory.mkdir(parents=True)
+            Process.this_one(directory)
+            self._held.add(run)
             self._prune()
         return directory
-
-    def release(self) -> None:
-        """Let go of the runs that this process supervised."""
-        for lock in self._held.values():
-            lock.release()
-        self._held.clear()
 
     def processes(self) -> Iterator[tuple[str, str, Process]]:
         """What still runs: the run, the service, the process."""
@@ -55,25 +46,20 @@ class RunDirectories:
 
     def supervised(self, run: str) -> bool:
         """Whether the supervisor of a run lives."""
-        if run in self._held:
-            return True
-        try:
-            with FileLock(self._folder / run / "lock", timeout=0, thread_local=False):
-                return False
-        except Timeout:
-            return True
+        supervisor = Process.read(self._folder / run)
+        return supervisor is not None and supervisor.alive()
 
     def remove(self) -> None:
-        """Remove every run's directory, less those that are held."""
+        """Remove the directories of the runs that are over."""
         for directory in self._directories():
-            if directory.name in self._held or not self.supervised(directory.name):
+            if not self.supervised(directory.name):
                 shutil.rmtree(directory, ignore_errors=True)
 
     def _directories(self) -> list[Path]:
         return sorted(path for path in self._folder.glob("*") if path.is_dir())
 
     def _prune(self) -> None:
-        alive = {run for run, _, _ in self.processes()}
+        busy = {run for run, _, _ in self.processes()}
         for directory in self._directories()[:-_KEPT]:
-            if directory.name not in alive and not self.supervised(directory.name):
+            if directory.name not in busy and not self.supervised(directory.name):
                 shutil.rmtree(directory, ignore_errors=True)

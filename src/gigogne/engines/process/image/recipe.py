@@ -1,0 +1,196 @@
+"""What a Dockerfile says, as data: the steps of each stage, and the configuration of the image.
+
+`dockerfile.py` makes a `Recipe` from text; `layout.py` follows its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gigogne.core.model import Healthcheck, Problem
+
+__all__ = [
+    "PYTHON_ENVIRONMENT",
+    "SYSTEM",
+    "ChangeMode",
+    "Copy",
+    "ImageConfig",
+    "ImagePath",
+    "Install",
+    "MakeDirectory",
+    "MakeEnvironment",
+    "Recipe",
+    "Stage",
+    "Step",
+    "User",
+    "names",
+]
+
+SYSTEM = "/usr/local"
+"""Where the official Python images keep their own Python, which a plain `pip install` changes."""
+
+PYTHON_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+}
+"""What the official Python images set, beside PYTHON_VERSION."""
+
+
+def names(text: str) -> frozenset[str]:
+    """The words of `text`, as a set."""
+    return frozenset(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePath:
+    """A path in the image inside a command; `suffix` follows it, as the `[etl]` of `.[etl]` does."""
+
+    path: str
+    suffix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """`COPY`: `sources` are of the build context, or absolute paths of `stage`.
+
+    A `target` that ends with a slash is a directory. `contents` are the files that a heredoc gives.
+    """
+
+    line: int
+    sources: tuple[str, ...]
+    target: str
+    stage: int | None = None
+    mode: int | None = None
+    contents: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """`WORKDIR`, `mkdir`, or the home that `useradd -m` makes."""
+
+    line: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMode:
+    """`chmod`: `clear` and `add` are bits to take away and to give."""
+
+    line: int
+    paths: tuple[str, ...]
+    clear: int
+    add: int
+    recursive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MakeEnvironment:
+    """`uv venv PATH`, or any command that makes an empty environment at `path`."""
+
+    line: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """One command that installs into `environment`, in uv's own words.
+
+    Attributes:
+        line: Its line in the Dockerfile.
+        environment: The path in the image of what it changes.
+        verb: `("pip", "install")` or `("sync",)`.
+        arguments: The rest of the command line; paths of the image are `ImagePath`.
+        directory: The working directory, in the image.
+        files: The files that decide what is installed: what they hold is part of the cache's key.
+        folders: The directories that it installs from.
+        variables: The index settings of the Dockerfile, which may hold passwords.
+        binds: What `RUN --mount=type=bind` shows while it runs.
+    """
+
+    line: int
+    environment: str
+    verb: tuple[str, ...]
+    arguments: tuple[str | ImagePath, ...] = field(repr=False)
+    directory: str
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    binds: tuple[Copy, ...] = ()
+
+
+Step = Copy | MakeDirectory | ChangeMode | MakeEnvironment | Install
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage: what it starts from, and its steps in order.
+
+    `base` is the index of the stage that it starts from; None for an image.
+    """
+
+    index: int
+    name: str
+    base: int | None
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A line of the image's `/etc/passwd`."""
+
+    uid: int
+    gid: int
+    home: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What a container of the image gets when Compose says nothing else.
+
+    `user` is as the Dockerfile writes it, `uid`, `gid` and `home` are what it means. `users` has every name
+    that the image knows. `healthcheck` is None when the Dockerfile has none, and has an empty test after
+    `HEALTHCHECK NONE`. `stop_signal` is empty when it is Docker's own, SIGTERM.
+    """
+
+    environment: Mapping[str, str] = field(repr=False)
+    working_dir: str
+    user: str
+    uid: int
+    gid: int
+    home: str
+    users: Mapping[str, int]
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    shell: tuple[str, ...]
+    healthcheck: Healthcheck | None
+    stop_signal: str
+    volumes: tuple[str, ...]
+    exposed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A Dockerfile, read for one target.
+
+    Attributes:
+        service: The service that it is for.
+        label: How to name the Dockerfile to its owner.
+        python: The Python that the image asks for (`3.12`); `3` when it names none.
+        python_line: The line that asks for it.
+        stages: The stages that the target needs, each after those it needs; the target is the last.
+        config: The configuration of the target; None when a problem hides it.
+        problems: What cannot be honoured, and what is honoured in another way.
+    """
+
+    service: str
+    label: str
+    python: str
+    python_line: int
+    stages: tuple[Stage, ...]
+    config: ImageConfig | None
+    problems: tuple[Problem, ...]
+
+    def where(self, line: int) -> str:
+        """A line of the Dockerfile, as problems name it."""
+        return f"{self.label}:{line}"

@@ -1,0 +1,157 @@
+"""The reference stack through `gigogne run`, both ways: PostgreSQL → a validated CSV on S3, and nothing doubled."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import psycopg
+import pytest
+from tests.conftest import REPOSITORY, Workspace
+
+BUCKET, KEY = "fraud-detection-2-bucket", "data/validated.csv"
+pytestmark = pytest.mark.usefixtures("way")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the servers hold after a run."""
+
+    rows: int
+    distinct: int
+    confirmed: int
+    csv: list[list[str]]
+
+
+@pytest.fixture
+def stack(workspace: Workspace, tmp_path: Path) -> Iterator[Workspace]:
+    """The repository's own files as a project of its own name, so that it meets nobody else's addresses."""
+    workspace.folder = REPOSITORY
+    workspace.environment["COMPOSE_PROJECT_NAME"] = f"stack-{tmp_path.name.replace('_', '-')[:40]}"
+    yield workspace
+    workspace.run("down", "-v")
+
+
+def run(stack: Workspace, **environment: str) -> dict[str, Any]:
+    """A bare `gigogne run`; its summary."""
+    result = stack.run("run", "--json", **environment)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr
+    summary: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return summary
+
+
+def said(summary: dict[str, Any], service: str) -> str:
+    """The last line of a job."""
+    return str(next(s["last_line"] for s in summary["services"] if s["service"] == service))
+
+
+@contextmanager
+def servers(stack: Workspace, summary: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """The servers of the stack kept up by `gigogne up`, as its summary tells a user to."""
+    process = stack.start("up", "--json", "postgres", "minio")
+    assert process.stdout is not None
+    healthy = 0
+    while healthy < 2:
+        line = process.stdout.readline()
+        assert line, process.stderr.read() if process.stderr else ""
+        healthy += json.loads(line)["event"] == "healthy"
+    try:
+        yield summary["servers"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode == 130
+
+
+def look(stack: Workspace, summary: dict[str, Any]) -> Seen:
+    """What the table and the object hold."""
+    with servers(stack, summary) as at:
+        with psycopg.connect(f"postgresql://postgres:postgres@{at['postgres']}/mlops") as connection:
+            query = "SELECT count(*), count(DISTINCT trans_num), count(fraud_confirmed) FROM fraud_detection_2_table"
+            found = connection.execute(query).fetchone()
+        assert found is not None
+        client = boto3.client(
+            "s3",
+            endpoint_url=f"http://{at['minio']}",
+            aws_access_key_id="minio",
+            aws_secret_access_key="minio123456",
+            region_name="us-east-1",
+        )
+        body = client.get_object(Bucket=BUCKET, Key=KEY)["Body"].read().decode()
+        client.close()
+    return Seen(*found, list(csv.reader(io.StringIO(body))))
+
+
+def test_twice_in_a_row_nothing_is_doubled(stack: Workspace) -> None:
+    """The three jobs move generated rows; a second run adds none, and the CSV is the same."""
+    first = run(stack, TRANSACTIONS="2000")
+    assert "2,000 inserted" in said(first, "logger_sql") and "500 observations" in said(first, "extractor_sql")
+    seen = look(stack, first)
+    assert (seen.rows, seen.distinct, seen.confirmed) == (2000, 2000, 500)
+    header, *body = seen.csv
+    assert header[0] == "" and header[-1] == "is_fraud" and "fraud_confirmed" not in header and len(body) == 500
+    assert [int(row[0]) for row in body] == sorted(int(row[0]) for row in body)
+    assert {row[-1] for row in body} <= {"True", "False"}
+    again = run(stack, TRANSACTIONS="2000")
+    assert said(again, "logger_sql").startswith("0 inserted, 2,000 already there")
+    assert look(stack, again) == seen
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif("GIGOGNE_REAL_DATA" not in os.environ, reason="GIGOGNE_REAL_DATA names no real rows")
+def test_the_real_rows_twice(stack: Workspace) -> None:
+    """15,270 real transactions in three date formats: each is in the table or rejected with a reason; twice the same."""
+    path = Path(os.environ["GIGOGNE_REAL_DATA"]) / "fraud" / "transactions.csv"
+    first = run(stack, TRANSACTIONS_CSV=str(path))
+    seen = look(stack, first)
+    landing = next(Path(w["directory"]) for w in first["written"] if w["name"] == "landing")
+    rejected = [json.loads(line) for file in landing.glob("rejected/*.jsonl") for line in file.open(encoding="utf-8")]
+    assert all(entry["reason"] for entry in rejected)
+    with path.open(encoding="utf-8", newline="") as file:
+        numbers = [row["trans_num"] for row in csv.DictReader(file)]
+    assert len(numbers) == 15_270
+    assert seen.rows == seen.distinct and len(numbers) - len(rejected) >= seen.rows >= len(set(numbers)) - len(rejected)
+    assert look(stack, run(stack, TRANSACTIONS_CSV=str(path))) == seen
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_interrupt_in_the_middle_leaves_nothing(stack: Workspace) -> None:
+    """Ctrl-C while rows are moving: 130, no process of the run stays, and the next run finishes the work."""
+    process = stack.start("run", "--json", TRANSACTIONS="200000")
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] == "started" and event["service"] == "logger_sql":
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    data = stack.environment["GIGOGNE_DATA_DIR"]
+    left = [p.info for p in psutil.process_iter(["cmdline"]) if data in " ".join(p.info["cmdline"] or [])]
+    assert not left
+    assert "inserted" in said(run(stack, TRANSACTIONS="2000"), "logger_sql")
+
+
+def test_a_secret_shows_nowhere(stack: Workspace) -> None:
+    """A password given by the environment reaches the job, and no output, plan, log or file of Gigogne."""
+    secret = "xK9-very-secret-7"
+    result = stack.run("run", "--json", POSTGRES_PASSWORD=secret, TRANSACTIONS="100")
+    assert result.returncode == 0, result.stderr
+    planned = stack.run("plan", "--format", "json", POSTGRES_PASSWORD=secret)
+    assert secret not in result.stdout + result.stderr + planned.stdout
+    for file in Path(stack.environment["GIGOGNE_DATA_DIR"]).rglob("*"):
+        if file.is_file() and "volumes" not in file.parts:
+            assert secret.encode() not in file.read_bytes(), file
