@@ -119,13 +119,13 @@ def fill(environment: dict[str, str], rows: int) -> None:
             simulate(environment)
         names = ", ".join(f'"{name}"' for name in COLUMNS if name != "trans_num")
         connection.execute(f"DELETE FROM {TABLE} WHERE id > {SEED_ROWS}".encode())
+        connection.execute(f"UPDATE {TABLE} SET fraud_confirmed = is_fraud".encode())
+        connection.execute(f"VACUUM FULL {TABLE}".encode())
         connection.execute(
-            f"INSERT INTO {TABLE} (id, {names}, trans_num, is_fraud)"
-            f" SELECT id + n * {SEED_ROWS}, {names}, md5(trans_num || n), is_fraud"
+            f"INSERT INTO {TABLE} (id, {names}, trans_num, is_fraud, fraud_confirmed)"
+            f" SELECT id + n * {SEED_ROWS}, {names}, md5(trans_num || n), is_fraud, is_fraud"
             f" FROM {TABLE}, generate_series(1, {rows // SEED_ROWS - 1}) AS n ORDER BY 1".encode()
         )
-        connection.execute(f"UPDATE {TABLE} SET fraud_confirmed = is_fraud".encode())
-        connection.execute(f"CLUSTER {TABLE} USING {TABLE}_pkey".encode())
         connection.execute(f"VACUUM ANALYZE {TABLE}".encode())
 
 

@@ -1,0 +1,1 @@
+"""The tests: a mirror of `src/gigogne`, the reference stack, and whole runs (`scenarios`)."""

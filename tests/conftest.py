@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -75,10 +76,13 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """An empty folder for a project; what it started is stopped in the end."""
     folder = tmp_path / "project"
     folder.mkdir()
-    made = Workspace(folder, {"GIGOGNE_DATA_DIR": str(tmp_path / "data")})
-    yield made
-    if any(folder.glob("*compose*.y*ml")):
-        made.run("down", "-v")
+    # Not under pytest's own folder, which is closed to others: PostgreSQL, which refuses root, runs as nobody.
+    with tempfile.TemporaryDirectory(prefix="gigogne-test-", ignore_cleanup_errors=True) as data:
+        Path(data).chmod(0o755)
+        made = Workspace(folder, {"GIGOGNE_DATA_DIR": data})
+        yield made
+        if any(folder.glob("*compose*.y*ml")):
+            made.run("down", "-v")
 
 
 @pytest.fixture(params=["sandbox", "portable"])

@@ -73,6 +73,14 @@ def test_an_unknown_target_suggests_the_near_one() -> None:
     assert caught.value.hint == "did you mean report?"
 
 
+def test_a_server_is_no_target_of_a_run() -> None:
+    """`run` on a server says what to type; the plan of `up` takes it."""
+    with pytest.raises(ComposeError, match="db is a server") as caught:
+        make_plan(pipeline(), ["db"])
+    assert "gigogne up db" in caught.value.hint
+    assert make_plan(pipeline(), ["db"], stop=False).as_text() == "start db  you asked for it"
+
+
 def test_a_circle_is_walked() -> None:
     """A cycle of depends_on names each service on the way."""
     with pytest.raises(ComposeError, match=r"circle: (a → b → a|b → a → b)"):

@@ -247,7 +247,7 @@ def test_a_job_waits_for_a_healthy_server(python_project: Maker) -> None:
     ]
     lines = [e["text"] for e in events(result) if e["event"] == "output"]
     assert "status 200" in lines and "server said goodbye" in lines
-    assert not left_behind(str(workspace.folder.parent))
+    assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
 
 
 def test_an_unhealthy_server_fails_the_run(python_project: Maker) -> None:
@@ -369,7 +369,7 @@ def test_spaces_and_accents_in_the_path(python_project: Maker, workspace: Worksp
     """A project in a folder with spaces and accents runs like any other."""
     workspace.folder = tmp_path / "mon projet été"
     workspace.folder.mkdir()
-    workspace.environment["GIGOGNE_DATA_DIR"] = str(tmp_path / "mes données")
+    workspace.environment["GIGOGNE_DATA_DIR"] += "/mes données"
     result = python_project(CHAIN, MODULES).run("run")
     assert result.returncode == 0 and "| got hello" in result.stdout, result.stderr
 

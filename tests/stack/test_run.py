@@ -112,12 +112,13 @@ def test_twice_in_a_row_nothing_is_doubled(stack: Workspace) -> None:
 @pytest.mark.real_data
 @pytest.mark.skipif("GIGOGNE_REAL_DATA" not in os.environ, reason="GIGOGNE_REAL_DATA names no real rows")
 def test_the_real_rows_twice(stack: Workspace) -> None:
-    """15,270 real transactions in three date formats: each is in the table or rejected with a reason; twice the same."""
+    """15,270 real transactions in three date formats: each in the table or rejected with a reason; twice the same."""
     path = Path(os.environ["GIGOGNE_REAL_DATA"]) / "fraud" / "transactions.csv"
     first = run(stack, TRANSACTIONS_CSV=str(path))
     seen = look(stack, first)
     landing = next(Path(w["directory"]) for w in first["written"] if w["name"] == "landing")
-    rejected = [json.loads(line) for file in landing.glob("rejected/*.jsonl") for line in file.open(encoding="utf-8")]
+    lines = [line for file in landing.glob("rejected/*.jsonl") for line in file.read_text("utf-8").splitlines()]
+    rejected = [json.loads(line) for line in lines]
     assert all(entry["reason"] for entry in rejected)
     with path.open(encoding="utf-8", newline="") as file:
         numbers = [row["trans_num"] for row in csv.DictReader(file)]
@@ -129,13 +130,13 @@ def test_the_real_rows_twice(stack: Workspace) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_interrupt_in_the_middle_leaves_nothing(stack: Workspace) -> None:
     """Ctrl-C while rows are moving: 130, no process of the run stays, and the next run finishes the work."""
-    process = stack.start("run", "--json", TRANSACTIONS="200000")
+    process = stack.start("run", "--json", TRANSACTIONS="40000")
     assert process.stdout is not None
     for line in process.stdout:
         event = json.loads(line)
         if event["event"] == "started" and event["service"] == "logger_sql":
             break
-    time.sleep(0.3)
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130

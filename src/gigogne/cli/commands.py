@@ -51,18 +51,19 @@ Examples:
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+_EXAMPLES = """\b
+Examples:
+  gigogne check        what of the files cannot work here, before anything starts
+  gigogne plan         what would be done, in which order, and why
+  gigogne run          run the jobs to their end, with the servers they need
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True, epilog=_EXAMPLES)
 @click.version_option(gigogne.__version__, prog_name="gigogne")
 @common_options
 def cli(_common: Common) -> None:
-    r"""Run your Compose files, unchanged, with no Docker.
-
-    \b
-    Examples:
-      gigogne check        what of the files cannot work here, before anything starts
-      gigogne plan         what would be done, in which order, and why
-      gigogne run          run the jobs to their end, with the servers they need
-    """
+    """Run your Compose files, unchanged, with no Docker."""
 
 
 @cli.command(epilog=_RUN_EXAMPLES)

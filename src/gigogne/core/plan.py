@@ -87,11 +87,18 @@ def make_plan(project: Project, targets: Sequence[str] = (), *, stop: bool = Tru
     With `stop`, it ends by stopping the servers in the reverse order of their start, as `run` does.
 
     Raises:
-        ComposeError: A target is unknown, there is nothing to run, or `depends_on` goes in a circle.
+        ComposeError: A target is unknown, there is nothing to run, `depends_on` goes in a circle, or the plan is to
+            stop and a target is a server, which would be stopped at once.
     """
     wanted = tuple(dict.fromkeys(targets or default_targets(project)))
     because = reachable(project, wanted)
     kind = kinds(project)
+    servers = [name for name in wanted if kind[name] is Kind.SERVER]
+    if stop and servers:
+        raise ComposeError(
+            f"{_and(servers)} {'is a server' if len(servers) == 1 else 'are servers'}, which nothing would end",
+            f"keep it up: gigogne up {' '.join(servers)}; or, if it ends by itself, label it gigogne.kind: job",
+        )
     order = start_order({name: project.services[name] for name in project.services if name in because})
     launches = []
     for name in order:

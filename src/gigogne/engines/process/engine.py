@@ -99,7 +99,7 @@ class ProcessEngine:
                         service.name,
                         f"services.{service.name}.image",
                         f"the image {service.image} can only run in Docker",
-                        "give the service a build:, or use --engine docker",
+                        "give the service a build:, or run it with docker compose",
                     )
                 )
         return problems

@@ -59,7 +59,8 @@ def key_problems(service: Service, project: Project) -> Iterator[Problem]:
             yield Problem(service.name, where, f"not the same without Docker: {NOTICED[key]}", fatal=False)
         else:
             hint = REFUSED.get(key, "remove it")
-            yield Problem(service.name, where, "cannot be honoured without Docker", f"{hint}; or use --engine docker")
+            hint = f"{hint}; or run it with docker compose"
+            yield Problem(service.name, where, "cannot be honoured without Docker", hint)
     yield from _mount_problems(service)
     yield from _condition_problems(service, project)
 
@@ -68,9 +69,8 @@ def _mount_problems(service: Service) -> Iterator[Problem]:
     where = f"services.{service.name}.volumes"
     for mount in service.mounts:
         if mount.type is MountType.OTHER:
-            yield Problem(
-                service.name, where, f"the mount at {mount.target} has a type that needs Docker", "use --engine docker"
-            )
+            message = f"the mount at {mount.target} has a type that needs Docker"
+            yield Problem(service.name, where, message, "run it with docker compose")
         elif mount.type is MountType.BIND and not Path(mount.source).exists():
             # Docker would make an empty directory there, and the service would find nothing in it.
             message = f"{mount.source} does not exist, and would be empty at {mount.target}"

@@ -108,6 +108,11 @@ class Running:
                         found.add((item.laddr.ip, item.laddr.port))
         return found
 
+    def sockets(self) -> list[Path]:
+        """The sockets of its ports in /tmp."""
+        ports = [word.partition("=")[2] for word in self.command.argv if ".port=" in word]
+        return [path for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{int(port) + 10000}.sock")]
+
     def stop(self) -> int:
         """Ask it to end, as the engine does, and return its exit code."""
         if self.process.poll() is None:
@@ -192,6 +197,8 @@ class Driver:
                     process.kill()
             started.process.wait(20)
             psutil.wait_procs(tree, 20)
+            for path in started.sockets():
+                path.unlink()
 
     @staticmethod
     def server(service: Service) -> EmbeddedServer:

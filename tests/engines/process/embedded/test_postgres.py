@@ -25,11 +25,12 @@ from .conftest import HERE, NETWORK, THERE, Driver, Running, become_nobody, find
 
 PASSWORD = "s3cr\\et 'of' the-test"
 ENVIRONMENT = {"POSTGRES_USER": "ml ops", "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": "ml-ops"}
+SMALL = {"POSTGRES_INITDB_ARGS": "--no-sync --wal-segsize=1"}  # quick to make and to remove
 
 
 def postgres(command: tuple[str, ...] | None = None, **environment: str) -> Service:
     """A service of the image, with its usual variables."""
-    return Service("db", image="postgres:15-alpine", command=command, environment=ENVIRONMENT | environment)
+    return Service("db", image="postgres:15-alpine", command=command, environment=ENVIRONMENT | SMALL | environment)
 
 
 def connect(
@@ -50,7 +51,7 @@ def one(started: Running, query: LiteralString) -> object:
 
 def test_first_start_and_restart(driver: Driver) -> None:
     """The user, the password and the database are those of the environment; rows survive a stop."""
-    first = driver.start(postgres(TZ="Europe/Paris"))
+    first = driver.start(postgres(TZ="Europe/Paris", POSTGRES_INITDB_ARGS=""))
     with connect(first) as connection:
         connection.execute("create table t (x int)")
         connection.execute("insert into t values (42)")

@@ -123,7 +123,7 @@ def test_killed_server_recovers(driver: Driver) -> None:
     second.kill()
     assert psutil.wait_procs(tree, 10)[1] == [], "the server outlives the process before it"
     # Without a /tmp of its own its sockets are left there, until the next start on these data.
-    left = sockets(second)
+    left = second.sockets()
     assert bool(left) is (driver.bwrap is None)
     driver.describe(minio(), HERE)
     assert [path for path in left if path.exists()] == []
@@ -181,13 +181,7 @@ def test_stop_leaves_nothing(driver: Driver) -> None:
     assert time.monotonic() - begun < 6
     assert psutil.wait_procs(tree, 5)[1] == []
     assert [path for path in driver.home.rglob("*") if path.is_socket()] == []
-    assert sockets(started) == []
-
-
-def sockets(started: Running) -> list[Path]:
-    """The sockets in /tmp of a server's ports."""
-    ports = [word.partition("=")[2] for word in started.command.argv if ".port=" in word]
-    return [path for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{int(port) + 10000}.sock")]
+    assert started.sockets() == []
 
 
 def test_change_of_way(driver: Driver) -> None:

@@ -285,7 +285,7 @@ ONBUILD RUN true
     assert messages[1].startswith("RUN make all: ")
     assert "--target" in messages[3]
     hints = [problem.hint for problem in recipe.problems if problem.fatal]
-    assert all("--engine docker" in hint for hint in hints)
+    assert all("docker compose" in hint for hint in hints)
     notices = [problem for problem in recipe.problems if not problem.fatal]
     assert [(each.where, each.message) for each in notices] == [
         ("docker/x/Dockerfile:3", "the packages curl, libpq5 are not installed")

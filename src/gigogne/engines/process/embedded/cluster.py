@@ -64,8 +64,11 @@ class Programs:
         who: dict[str, object] = {}
         if self.account:
             who = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
+        argv = list(self.argv(program, *arguments))
+        if self.prefix:  # an initialisation must not go on when nobody waits for it any more
+            argv.insert(1, "--die-with-parent")
         done = subprocess.run(
-            self.argv(program, *arguments),
+            argv,
             env=dict(self.environment),
             input=text,
             stdout=subprocess.PIPE,

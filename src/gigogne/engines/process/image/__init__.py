@@ -14,8 +14,8 @@ from gigogne.engines.process.image.dockerfile import read_recipe
 from gigogne.engines.process.image.environment import executables, prepare_environment
 from gigogne.engines.process.image.interpreter import Interpreter, find_interpreter
 from gigogne.engines.process.image.layout import Layout, lay_out
-from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.image.recipe import ImageConfig, Recipe
+from gigogne.engines.process.paths import Paths
 from gigogne.errors import ComposeError, EngineError, UnsupportedError
 
 __all__ = ["Image", "ImageConfig", "check_image", "executables", "prepare_image"]
@@ -70,7 +70,7 @@ def prepare_image(service: Service, project: Project, paths: Paths, progress: Ca
     layout, missing = _lay_out(recipe, service)
     refused = [problem for problem in recipe.problems if problem.fatal]
     if refused:
-        raise UnsupportedError([*refused, *missing], "run it with --engine docker, or change these lines")
+        raise UnsupportedError([*refused, *missing], "run it with docker compose, or change these lines")
     if missing:
         raise ComposeError("\n".join(map(str, missing)), "correct these lines of the Dockerfile")
     assert recipe.config is not None  # else there is a fatal problem

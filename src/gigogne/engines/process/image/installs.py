@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gigogne.engines.process.image.draft import Draft
 from gigogne.engines.process.image.recipe import SYSTEM, ImagePath, Install, MakeEnvironment, names
+from gigogne.engines.process.uv import index_settings
 
 __all__ = ["Refused", "environment_of", "make_environment", "pip_install", "uv_sync"]
 

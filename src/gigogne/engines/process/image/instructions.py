@@ -18,7 +18,7 @@ from gigogne.errors import ComposeError
 
 __all__ = ["WITH_DOCKER", "InstructionReader", "Origin"]
 
-WITH_DOCKER = "run this service with --engine docker"
+WITH_DOCKER = "run this service with docker compose"
 
 _ARCHIVE = re.compile(r".*\.(tar|tar\.\w+|tgz|tbz2?|txz)")
 _REMOTE = re.compile(r"(https?|git|ssh)://.*|git@.*|.*\.git(#.*)?")

@@ -21,7 +21,7 @@ from gigogne.engines.process.image.script import Piece, cut
 
 __all__ = ["RunReader"]
 
-_ANYWHERE_ELSE = "run it with --engine docker, or do it in the module's own code"
+_ANYWHERE_ELSE = "run it with docker compose, or do it in the module's own code"
 _LOOPS = frozenset(["if", "for", "while", "until", "case", "{", "function"])
 _PYTHON = re.compile(r"python(\d(\.\d+)?)?")
 _PIP = re.compile(r"pip(\d(\.\d+)?)?")

@@ -1,0 +1,294 @@
+"""The extractor, run as users run it, against a real PostgreSQL and a real S3."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from fraud.extractor_sql import HEADER, SELECT
+from fraud.targets import part_size
+from fraud.transactions import COLUMNS
+
+from .conftest import Run
+
+Query = Callable[[str, str], list[tuple[Any, ...]]]
+Start = Callable[..., "subprocess.Popen[str]"]
+KEY = "data/validated.csv"
+PREVIOUS = b"what an earlier run left"
+CONFIRMED = "SELECT count(*), count(fraud_confirmed) FROM fraud_detection_2_table"
+
+
+@pytest.fixture
+def stored(s3: Any) -> Callable[[], bytes]:
+    """What the object holds now; it starts as what an earlier run left."""
+    client = s3.client()
+    client.put_object(Bucket=s3.bucket, Key=KEY, Body=PREVIOUS)
+
+    def read() -> bytes:
+        body: bytes = client.get_object(Bucket=s3.bucket, Key=KEY)["Body"].read()
+        return body
+
+    return read
+
+
+@pytest.fixture
+def uploads(s3: Any) -> Callable[[], int]:
+    """How many uploads of the object are open."""
+    client = s3.client()
+
+    def count() -> int:
+        found = client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads", [])
+        return sum(upload["Key"] == KEY for upload in found)
+
+    return count
+
+
+@pytest.fixture
+def extract(run: Run, filled: str, s3: Any) -> Run:
+    """Run the extractor on the filled database and the S3 server, with some variables changed."""
+
+    def launch(**variables: object) -> subprocess.CompletedProcess[str]:
+        return run("extractor_sql", **{**s3.environment, "LOGGER_SQL_URI": filled, **variables})
+
+    return launch
+
+
+def multiply(database: str, rows: int) -> None:
+    """Make the table large: copies of its rows, all confirmed."""
+    columns = [name for name in COLUMNS if name != "trans_num"]
+    names = ", ".join(f'"{name}"' for name in columns)
+    statement = (
+        f"INSERT INTO fraud_detection_2_table ({names}, trans_num, is_fraud, fraud_confirmed)"
+        f" SELECT {names}, md5(trans_num || n), is_fraud, true FROM fraud_detection_2_table,"
+        f" generate_series(1, {rows // 400}) AS n"
+    )
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def test_confirmed_rows_become_a_csv(extract: Run, filled: str, query: Query, stored: Callable[[], bytes]) -> None:
+    """The id under an empty header, the columns, the truth as is_fraud; ordered by id; the rest stays out."""
+    query(filled, "UPDATE fraud_detection_2_table SET fraud_confirmed = (id = 7) WHERE id IN (300, 7, 41)")
+    query(filled, "UPDATE fraud_detection_2_table SET merchant = E'a \"b\", c\\nd' WHERE id = 41")
+    done = extract()
+    assert (done.returncode, done.stderr) == (0, "")
+    body = stored()
+    size = f"{len(body)} B" if len(body) < 1000 else f"{len(body) / 1000:.1f} kB"
+    assert done.stdout == f"3 observations → s3://fraud-detection-2-bucket/data/validated.csv ({size})\n"
+    rows = list(csv.reader(io.StringIO(body.decode())))
+    assert rows[0] == ["", *COLUMNS, "is_fraud"]
+    assert [(row[0], row[-1]) for row in rows[1:]] == [("7", "True"), ("41", "False"), ("300", "False")]
+    assert rows[2][3] == 'a "b", c\nd'
+    assert re.fullmatch(r"2025-01-01 \d\d:\d\d:\d\d", rows[1][1])
+
+
+def test_no_confirmed_rows_are_a_header(extract: Run, stored: Callable[[], bytes]) -> None:
+    """Nothing confirmed is a valid answer: a CSV with a header and no row."""
+    done = extract()
+    assert done.returncode == 0
+    assert done.stdout.startswith("0 observations → ")
+    assert stored() == HEADER
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"])
+def test_every_usual_scheme_is_accepted(extract: Run, filled: str, scheme: str) -> None:
+    """Hosting companies, SQLAlchemy and libpq write the same address in different ways."""
+    assert extract(LOGGER_SQL_URI=filled.replace("postgresql", scheme, 1)).returncode == 0
+
+
+def test_demo_mode_confirms_a_quarter_and_no_more(extract: Run, filled: str, query: Query) -> None:
+    """The first run brings the share to 25 %, the second finds it there; most agree with the prediction."""
+    first = extract(DEMO_MODE=1)
+    assert first.stderr == "demonstration: 100 more rows confirmed\n"
+    assert first.stdout.startswith("100 observations → ")
+    assert query(filled, CONFIRMED) == [(400, 100)]
+    again = extract(DEMO_MODE=1)
+    assert again.stderr == "demonstration: 0 more rows confirmed\n"
+    assert query(filled, CONFIRMED) == [(400, 100)]
+    agreeing = "SELECT count(*) FROM fraud_detection_2_table WHERE is_fraud = fraud_confirmed"
+    assert query(filled, agreeing)[0][0] >= 95
+
+
+def test_demo_seed_chooses_the_same_rows(extract: Run, filled: str, query: Query, stored: Callable[[], bytes]) -> None:
+    """The same seed confirms the same transactions in the same way; another seed others."""
+    bodies = []
+    for seed in ("a", "a", "b"):
+        query(filled, "UPDATE fraud_detection_2_table SET fraud_confirmed = NULL")
+        extract(DEMO_MODE=1, DEMO_SEED=seed)
+        bodies.append(stored())
+    assert bodies[0] == bodies[1]
+    assert bodies[0] != bodies[2]
+
+
+def test_demo_with_debug_confirms_one_more_a_run(extract: Run, filled: str, query: Query) -> None:
+    """Each run confirms exactly one row, beyond a quarter too, until none is left."""
+    for expected in (1, 2, 3):
+        assert extract(DEMO_MODE=1, DEBUG_MODE=1).stdout.startswith(f"{expected} observations")
+    query(filled, "UPDATE fraud_detection_2_table SET fraud_confirmed = true WHERE id > 1")
+    query(filled, "UPDATE fraud_detection_2_table SET fraud_confirmed = NULL WHERE id = 1")
+    for _ in range(2):
+        assert extract(DEMO_MODE=1, DEBUG_MODE=1).stdout.startswith("400 observations")
+
+
+def test_debug_alone_changes_nothing(extract: Run, filled: str, query: Query) -> None:
+    """DEBUG_MODE without DEMO_MODE confirms no row."""
+    assert extract(DEBUG_MODE=1).stdout.startswith("0 observations")
+    assert query(filled, CONFIRMED) == [(400, 0)]
+
+
+def test_two_demos_at_once_confirm_a_quarter(start: Start, filled: str, s3: Any, query: Query) -> None:
+    """Extractors that start together do not confirm twice as many."""
+    variables = {**s3.environment, "LOGGER_SQL_URI": filled, "DEMO_MODE": 1}
+    racing = [start("extractor_sql", **variables) for _ in range(3)]
+    said = [process.communicate(timeout=60) for process in racing]
+    assert [process.returncode for process in racing] == [0, 0, 0], said
+    assert query(filled, CONFIRMED) == [(400, 100)]
+
+
+def test_many_parts_are_the_bytes_that_psql_writes(
+    extract: Run, filled: str, stored: Callable[[], bytes], uploads: Callable[[], int]
+) -> None:
+    """An extract of several parts arrives complete and in order: byte for byte what COPY gives."""
+    multiply(filled, 80_000)
+    done = extract()
+    assert done.stdout.startswith("80,000 observations → ")
+    with psycopg.connect(filled) as connection, connection.cursor() as cursor:
+        query = f"COPY ({SELECT.as_string(connection)}) TO STDOUT (FORMAT csv)"
+        with cursor.copy(query.encode()) as copy:
+            expected = b"".join(copy)
+    body = stored()
+    assert len(body) > 2 * part_size(1)
+    assert body == HEADER + expected
+    assert uploads() == 0
+
+
+def test_ten_thousand_parts_hold_the_largest_object() -> None:
+    """Parts grow so that S3's 10,000 suffice for 5 TiB, and none is larger than S3's 5 GiB."""
+    assert part_size(1) == part_size(1_000) == 6 * 2**20
+    assert sum(map(part_size, range(1, 10_001))) >= 5 * 2**40
+    assert part_size(10_000) <= 5 * 2**30
+
+
+@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGINT, None])
+def test_stopped_in_the_middle_it_leaves_the_previous_object(
+    start: Start, filled: str, s3: Any, query: Query,
+    stored: Callable[[], bytes], uploads: Callable[[], int], kill: signal.Signals | None,
+) -> None:  # fmt: skip
+    """SIGTERM, Ctrl-C or a lost database: the old object stays whole, no half upload and no confirmation."""
+    multiply(filled, 120_000)
+    process = start("extractor_sql", **s3.environment, LOGGER_SQL_URI=filled, DEMO_MODE=1, DEBUG_MODE=1)
+    limit = time.monotonic() + 20
+    while not uploads():
+        assert time.monotonic() < limit
+    if kill:
+        process.send_signal(kill)
+    else:
+        query(
+            filled,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fraud.extractor_sql'",
+        )
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130, None: 1}[kill], err
+    assert "Traceback" not in err
+    assert stored() == PREVIOUS
+    assert uploads() == 0
+    assert query(filled, CONFIRMED) == [(120_400, 120_000)]
+
+
+def test_a_file_is_replaced_whole(extract: Run, filled: str, tmp_path: Path) -> None:
+    """A path or a file:// address works as well, and nothing else is left beside the file."""
+    target = tmp_path / "out" / "my file.csv"
+    assert extract(EXTRACTOR_TARGET=target).returncode == 0
+    assert target.read_bytes() == HEADER
+    done = extract(EXTRACTOR_TARGET=target.as_uri(), DEMO_MODE=1)
+    assert done.stdout.startswith(f"100 observations → {target.as_uri()} (")
+    assert target.read_bytes().count(b"\n") == 101
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"LOGGER_SQL_URI": ""}, 2, "LOGGER_SQL_URI is not set: write LOGGER_SQL_URI=postgresql://"),
+        ({"LOGGER_SQL_URI": "mysql://u:secret@h/d"}, 2, "does not begin with postgresql://"),
+        ({"LOGGER_SQL_URI": "postgresql://u:se@cret@h/d"}, 2, "percent-encode"),
+        ({"LOGGER_SQL_URI": "postgresql://u:1234/secret@h/d"}, 2, "percent-encode"),
+        ({"LOGGER_SQL_URI": "postgresql://u:secret/more@h/d"}, 2, "percent-encode"),
+        ({"LOGGER_SQL_URI": "postgresql://u:a secret@h/d"}, 2, "percent-encode"),
+        (
+            {"LOGGER_SQL_URI": "postgresql://u:secret@127.0.0.1:1/d"},
+            1,
+            "cannot reach PostgreSQL on 127.0.0.1:1",
+        ),
+        (
+            {"LOGGER_SQL_URI": "postgresql://u:secret@no.invalid/d"},
+            1,
+            "cannot reach PostgreSQL on no.invalid",
+        ),
+        ({"EXTRACTOR_TARGET": "s3://bucket"}, 2, "names no object"),
+        ({"EXTRACTOR_TARGET": "ftp://bucket/x"}, 2, "neither s3://bucket/key nor a path"),
+        ({"EXTRACTOR_TARGET": "/dev/null/x.csv"}, 1, "cannot write /dev/null/x.csv"),
+        ({"EXTRACTOR_TARGET": "s3://not-there/x.csv"}, 1, "the bucket not-there does not exist"),
+        ({"AWS_SECRET_ACCESS_KEY": "secret"}, 1, "refused the S3 credentials"),
+        ({"AWS_ACCESS_KEY_ID": "somebody"}, 1, "refused the S3 credentials"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, 1, "cannot reach S3 on http://127.0.0.1:1"),
+        ({"DEMO_MODE": "perhaps"}, 2, "DEMO_MODE='perhaps' is neither yes nor no"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_the_previous_object_stays(
+    extract: Run, filled: str, query: Query, stored: Callable[[], bytes],
+    uploads: Callable[[], int], change: dict[str, str], code: int, message: str,
+) -> None:  # fmt: skip
+    """Each mistake is one line that says what and what to do, without the password; nothing has changed."""
+    done = extract(**{"DEMO_MODE": 1, **change})
+    assert (done.returncode, done.stdout) == (code, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+    assert len([line for line in done.stderr.splitlines() if not line.startswith("demonstration")]) == 1
+    assert "secret" not in done.stderr.replace("AWS_SECRET", "")
+    assert stored() == PREVIOUS
+    assert uploads() == 0
+    assert query(filled, CONFIRMED) == [(400, 0)]
+
+
+def test_a_missing_table_says_what_to_run(run: Run, database: str, s3: Any, uploads: Callable[[], int]) -> None:
+    """An empty database is told apart from an unreachable one."""
+    for demo in ("0", "1"):
+        done = run("extractor_sql", **s3.environment, LOGGER_SQL_URI=database, DEMO_MODE=demo)
+        assert done.returncode == 1
+        assert 'relation "fraud_detection_2_table" does not exist' in done.stderr
+        assert done.stderr.endswith("run logger_sql first\n")
+        assert done.stderr.count("\n") == 1
+    assert uploads() == 0
+
+
+def test_a_wrong_password_is_told_without_the_password(run: Run, database: str, s3: Any) -> None:
+    """The line names the user and the server, never what was tried."""
+    wrong = database.replace("p%40ss%2Fw%3Ard", "hunter2")
+    done = run("extractor_sql", **s3.environment, LOGGER_SQL_URI=wrong)
+    assert done.returncode == 1
+    assert "refused the user postgres: wrong user name or password" in done.stderr
+    assert "hunter2" not in done.stderr
+    missing = run("extractor_sql", **s3.environment, LOGGER_SQL_URI=database + "x")
+    assert "does not exist" in missing.stderr
+    assert "p@ss" not in missing.stderr + done.stderr
+
+
+def test_missing_s3_credentials_are_told(run: Run, filled: str, s3: Any, tmp_path: Path) -> None:
+    """No credentials anywhere is a line that names the two variables."""
+    variables = {k: v for k, v in s3.environment.items() if "KEY" not in k}
+    quiet = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": tmp_path}
+    done = run("extractor_sql", **variables, **quiet, LOGGER_SQL_URI=filled)
+    assert done.returncode == 1
+    assert "no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in done.stderr
