@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gigogne.compose.model import healthcheck_of
 from gigogne.core.model import Build, Healthcheck
 
 if TYPE_CHECKING:
@@ -53,13 +52,9 @@ def _of_stage(instructions: list[DockerfileInstruction], target: str | None) -> 
     return current
 
 
-def _healthcheck(instruction: DockerfileInstruction) -> Healthcheck:
-    raw: dict[str, object] = {}
-    for flag in instruction.flags:
-        key, _, value = flag.removeprefix("--").partition("=")
-        raw[key.replace("-", "_")] = value
-    kind, *words = instruction.args
-    if kind.upper() == "NONE":
-        return Healthcheck()
-    raw["test"] = ["CMD", *words] if instruction.json else ["CMD-SHELL", *words]
-    return healthcheck_of(raw)
+def _healthcheck(instruction: DockerfileInstruction) -> Healthcheck | None:
+    flags = dict(flag.removeprefix("--").split("=", 1) for flag in instruction.flags if "=" in flag)
+    try:
+        return Healthcheck.of_instruction(instruction.args, flags, exec_form=instruction.json)
+    except ValueError:
+        return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gigogne.core.durations import seconds
 from gigogne.core.model import (
     Build,
     Condition,
@@ -19,15 +19,7 @@ from gigogne.core.model import (
     Service,
 )
 
-__all__ = ["healthcheck_of", "project_of", "seconds"]
-
-_DURATION = re.compile(r"([0-9.]+)(h|ms|us|µs|ns|m|s)")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-
-
-def seconds(duration: str) -> float:
-    """A Go duration (`1m30s`) in seconds; see `time.ParseDuration` of Go."""
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(duration))
+__all__ = ["healthcheck_of", "project_of"]
 
 
 def project_of(

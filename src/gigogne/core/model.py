@@ -6,11 +6,13 @@ engines read them. Names are those of the Compose specification.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from gigogne.core.durations import seconds
 
 __all__ = [
     "Build",
@@ -111,6 +113,30 @@ class Healthcheck:
     start_period: float = 0.0
     start_interval: float = 5.0
 
+    @classmethod
+    def of_instruction(cls, words: Sequence[str], flags: Mapping[str, str], *, exec_form: bool) -> Healthcheck:
+        """The check of a Dockerfile's `HEALTHCHECK [flags] CMD …` or `HEALTHCHECK NONE`; 0 is Docker's default.
+
+        Raises:
+            ValueError: It is malformed; the message says how.
+        """
+        kind = words[0].upper() if words else ""
+        if kind == "NONE":
+            return cls()
+        if kind != "CMD" or len(words) < 2:
+            raise ValueError("HEALTHCHECK needs CMD and a command, or NONE")
+        given: dict[str, Any] = {}
+        for name, value in flags.items():
+            key = name.replace("-", "_")
+            if key == "retries" and value.isdecimal():
+                given[key] = int(value)
+            elif key in ("interval", "timeout", "start_period", "start_interval"):
+                given[key] = _flag_seconds(name, value)
+            else:
+                raise ValueError(f"HEALTHCHECK --{name}={value} is not understood")
+        test = ("CMD" if exec_form else "CMD-SHELL", *words[1:])
+        return cls(test, **{key: value for key, value in given.items() if value})
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -189,3 +215,10 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         return f"{place}{self.message}" + (f" — {self.hint}" if self.hint else "")
+
+
+def _flag_seconds(name: str, value: str) -> float:
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise ValueError(f"HEALTHCHECK --{name}={value}: {error}") from None

@@ -6,12 +6,13 @@ set-up, macOS on 127.0.0.1 alone.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from zlib import crc32
 
 from gigogne.errors import EngineError
 
-__all__ = ["server_addresses"]
+__all__ = ["server_addresses", "unanswered"]
 
 # The last byte goes from 2 to 254: 0 and 255 look like a network and its broadcast, 1 is what people type by hand.
 _FIRST, _SPAN = 2, 253
@@ -34,3 +35,15 @@ def server_addresses(project: str, servers: Iterable[str]) -> dict[str, str]:
             last = (last + 1) % _SPAN
         taken[last] = name
     return {name: f"127.77.{network}.{_FIRST + last}" for last, name in taken.items()}
+
+
+def unanswered(addresses: Iterable[str]) -> list[str]:
+    """Those of the addresses on which nothing can listen on this machine."""
+    lost = []
+    for address in addresses:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+            try:
+                listener.bind((address, 0))
+            except OSError:
+                lost.append(address)
+    return lost

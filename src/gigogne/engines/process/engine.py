@@ -15,7 +15,7 @@ from pathlib import Path
 from gigogne.core.engine import Handle, Line, Run, State, Status
 from gigogne.core.graph import kinds
 from gigogne.core.model import Healthcheck, Kind, MountType, Problem, Project, Service
-from gigogne.engines.process.addresses import server_addresses
+from gigogne.engines.process.addresses import server_addresses, unanswered
 from gigogne.engines.process.command import Command
 from gigogne.engines.process.embedded import EmbeddedServer, embedded_server
 from gigogne.engines.process.health import HealthMonitor
@@ -85,6 +85,11 @@ class ProcessEngine:
     def check(self, project: Project) -> list[Problem]:
         """Everything that cannot be honoured, or is honoured differently, of the keys, images and servers."""
         problems = [] if self.bubblewrap else [Problem("", "", NOTICE, fatal=False)]
+        lost = unanswered(sorted(set(self.addresses(project).values())))
+        if lost:
+            aliases = "; ".join(f"sudo ifconfig lo0 alias {address} up" for address in lost)
+            message = f"servers need the loopback addresses {', '.join(lost)}, on which this system does not answer"
+            problems.append(Problem("", "", message, f"on macOS give it them: {aliases}"))
         for service in project.services.values():
             problems += key_problems(service, project)
             server = _embedded(service)

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from gigogne.core.model import Healthcheck, Problem
+from gigogne.core.model import Problem
 from gigogne.engines.process.image.recipe import SYSTEM, Copy, ImageConfig, Step, User
 
 __all__ = ["Draft", "Notes"]
@@ -68,7 +68,6 @@ class Draft:
     command: tuple[str, ...] = ("python3",)
     command_is_own: bool = False
     shell: tuple[str, ...] = ("/bin/sh", "-c")
-    healthcheck: Healthcheck | None = None
     stop_signal: str = ""
     volumes: tuple[str, ...] = ()
     exposed: tuple[str, ...] = ()
@@ -126,7 +125,6 @@ class Draft:
             entrypoint=self.entrypoint,
             command=self.command,
             shell=self.shell,
-            healthcheck=self.healthcheck,
             stop_signal=self.stop_signal,
             volumes=self.volumes,
             exposed=self.exposed,

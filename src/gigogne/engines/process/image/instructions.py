@@ -5,8 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from e2b_dockerfile_utils import DockerfileHeredoc, DockerfileInstruction, ShellLex, chomp_heredoc_content
 
@@ -33,7 +32,6 @@ _BASE_DIRECTORIES = names(
     "/ /bin /etc /home /media /mnt /opt /root /run /sbin /srv /tmp /usr /usr/bin /usr/local "
     "/usr/local/bin /usr/local/lib /usr/local/share /var /var/lib /var/log /var/tmp"
 )
-_DURATIONS = frozenset(["interval", "timeout", "start_period", "start_interval"])
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
@@ -161,24 +159,12 @@ class InstructionReader:
             draft.command = ()  # the inherited CMD was for the inherited ENTRYPOINT
 
     def _healthcheck(self, draft: Draft, instruction: DockerfileInstruction) -> None:
-        kind = instruction.args[0].upper() if instruction.args else ""
-        if kind == "NONE":
-            draft.healthcheck = Healthcheck()
-            return
-        if kind != "CMD" or len(instruction.args) < 2:
-            raise self.wrong(instruction, "HEALTHCHECK needs CMD or NONE", "write HEALTHCHECK CMD command")
-        check = Healthcheck(("CMD" if instruction.json else "CMD-SHELL", *instruction.args[1:]))
-        changes: dict[str, Any] = {}
-        for name, value in self._flags(draft, instruction):
-            key = name.replace("-", "_")
-            if key == "retries" and value.isdecimal():
-                changes[key] = int(value)
-            elif key in _DURATIONS and (seconds := _seconds(value)) is not None:
-                changes[key] = seconds
-            else:
-                raise self.wrong(instruction, f"HEALTHCHECK --{name}={value}", "write durations as 30s or 1m30s")
-        given = {key: value for key, value in changes.items() if value}  # 0 is the default, as Docker has it
-        draft.healthcheck = replace(check, **given)
+        # Loading the project has read it; here it is only held against Docker's rules.
+        flags = dict(self._flags(draft, instruction))
+        try:
+            Healthcheck.of_instruction(instruction.args, flags, exec_form=instruction.json)
+        except ValueError as error:
+            raise self.wrong(instruction, str(error), "write HEALTHCHECK --interval=30s CMD command") from None
 
     def _stopsignal(self, draft: Draft, instruction: DockerfileInstruction) -> None:
         draft.stop_signal = self._text(draft, instruction)
@@ -296,14 +282,6 @@ def _platform() -> dict[str, str]:
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
     both = {"OS": "linux", "ARCH": arch, "PLATFORM": f"linux/{arch}", "VARIANT": ""}
     return {f"{side}{key}": value for side in ("TARGET", "BUILD") for key, value in both.items()}
-
-
-def _seconds(text: str) -> float | None:
-    """A duration as Go writes it (`1m30s`), in seconds."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(h|ms|us|µs|ns|m|s)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return 0.0 if text == "0" else None
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 _READERS: Mapping[str, Callable[[InstructionReader, Draft, DockerfileInstruction], None]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gigogne.core.model import Healthcheck, Problem
+from gigogne.core.model import Problem
 
 __all__ = [
     "PYTHON_ENVIRONMENT",
@@ -149,8 +149,7 @@ class ImageConfig:
     """What a container of the image gets when Compose says nothing else.
 
     `user` is as the Dockerfile writes it, `uid`, `gid` and `home` are what it means. `users` has every name
-    that the image knows. `healthcheck` is None when the Dockerfile has none, and has an empty test after
-    `HEALTHCHECK NONE`. `stop_signal` is empty when it is Docker's own, SIGTERM.
+    that the image knows. `stop_signal` is empty when it is Docker's own, SIGTERM.
     """
 
     environment: Mapping[str, str] = field(repr=False)
@@ -163,7 +162,6 @@ class ImageConfig:
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
     shell: tuple[str, ...]
-    healthcheck: Healthcheck | None
     stop_signal: str
     volumes: tuple[str, ...]
     exposed: tuple[str, ...]
