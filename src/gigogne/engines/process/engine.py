@@ -31,6 +31,7 @@ from gigogne.errors import EngineError, ServiceError
 
 __all__ = ["ProcessEngine"]
 
+_KILLED = 9  # SIGKILL, by its number: Windows has no such name
 # How often an embedded server is asked whether it is ready, and for how long at most.
 _EMBEDDED_CHECK = Healthcheck(test=("CMD",), interval=0.25, timeout=5.0, retries=240)
 
@@ -292,12 +293,10 @@ class ProcessEngine:
         if started.child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 started.code = exit_code(started.child.wait(timeout))
-        else:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                _wait_for_stranger(started.process, timeout)
-                # Whoever was killed before he could write it down was killed.
-                code = started.process.code_left_behind()
-                started.code = 128 + signal.SIGTERM if code is None else code
+        elif started.process.ended(timeout):
+            # Who ends without a word of it was killed.
+            code = started.process.code_left_behind()
+            started.code = 128 + _KILLED if code is None else code
         if started.code is not None:
             if started.health:
                 started.health.stop()
@@ -380,19 +379,6 @@ def _signal(name: str, service: Service) -> int:
             service=service.name,
             exit_code=126,
         ) from None
-
-
-def _wait_for_stranger(process: Process, timeout: float | None) -> None:
-    """Wait for a process that is not our child."""
-    import psutil
-
-    if not process.alive():
-        return
-    with contextlib.suppress(psutil.NoSuchProcess):
-        try:
-            psutil.Process(process.pid).wait(timeout)
-        except psutil.TimeoutExpired as error:
-            raise subprocess.TimeoutExpired([], timeout or 0) from error
 
 
 def _end_session(pid: int) -> None:

@@ -42,10 +42,12 @@ def portable_command(launch: Launch) -> Command:
     table = _path_table(launch)
 
     def translate(name: str, text: str) -> str:
+        if name.endswith("PATH"):  # a list: the image separates its entries by `:`, Windows by `;`
+            return os.pathsep.join(rewrite_paths(entry, table) for entry in text.split(":"))
         return rewrite_hosts(rewrite_paths(text, table), launch.hosts, bare=bool(_HOST_VARIABLE.search(name)))
 
     environment = {name: translate(name, value) for name, value in launch.environment.items()}
-    environment["PATH"] = _search_path(environment.get("PATH", ""), launch)
+    environment["PATH"] = _search_path(launch, table)
     if sys.platform == "win32":
         environment |= {name: os.environ[name] for name in _WINDOWS if name in os.environ}
     temporary = launch.scratch / "tmp"
@@ -96,14 +98,15 @@ def _path_table(launch: Launch) -> dict[str, str]:
     return table
 
 
-def _search_path(path: str, launch: Launch) -> str:
-    """PATH: the image's, rewritten, with the image's own Python first and this machine's programs after it."""
-    separator = os.pathsep
-    # The image writes `:` between entries; on Windows a rewritten entry begins with a drive and a `:` of its own.
-    entries = re.split(r":(?![\\/])", path) if sys.platform == "win32" else path.split(":")
+def _search_path(launch: Launch, table: Mapping[str, str]) -> str:
+    """PATH: the image's, rewritten, what the image copied there included; this machine's programs come after it."""
+    entries = []
+    for entry in filter(None, launch.environment.get("PATH", "").split(":")):
+        copied = launch.scratch / "rootfs" / entry.strip("/")
+        entries += [str(copied), rewrite_paths(entry, table)] if copied.is_dir() else [rewrite_paths(entry, table)]
     own = str(executables(launch.image.environments["/usr/local"]))
-    system = os.environ.get("PATH", os.defpath).split(separator)
-    return separator.join(dict.fromkeys([*filter(None, entries), own, *system]))
+    system = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([*entries, own, *system]))
 
 
 def rewrite_paths(text: str, table: Mapping[str, str]) -> str:

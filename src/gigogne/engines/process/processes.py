@@ -67,6 +67,15 @@ class Process:
         except psutil.NoSuchProcess:
             return False
 
+    def ended(self, timeout: float | None) -> bool:
+        """Whether it ends within `timeout` seconds (None: wait for ever); for those who are not its parent."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.alive():
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL)
+        return True
+
     def inner_pid(self) -> int | None:
         """The id, on this machine, of process 1 of the sandbox; of the process itself where there is no sandbox."""
         if not self.sandboxed:

@@ -1,6 +1,6 @@
 """Run a server that listens on a Unix socket (or a port of 127.0.0.1), and be its address for everybody else.
 
-    python relay.py --listen 127.77.0.2:9000 --to unix:s3.sock [--bwrap] [--remove PATH]… -- COMMAND…
+    python relay.py --listen 127.77.0.2:9000 --to unix:s3.sock [--bwrap] [--grace SECONDS] [--remove PATH]… -- COMMAND…
 
 SeaweedFS takes a dozen fixed ports, also on 127.0.0.1, and most of its parts trust whoever reaches them. So it
 runs in a network of its own (`--bwrap`), and this process carries the bytes of the one port that is for others.
@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -30,6 +31,7 @@ __all__ = ["main"]
 
 _PR_SET_PDEATHSIG = 1
 _CHUNK = 256 * 1024
+_SIGKILL = 9  # not in `signal` on Windows, where any signal ends a process at once
 
 
 def _connect(target: str) -> socket.socket:
@@ -114,6 +116,21 @@ def _start(command: list[str], behind_bwrap: bool) -> tuple[subprocess.Popen[byt
     return child, int(json.loads(text)["child-pid"]) if text else child.pid
 
 
+def _kill(pid: int, number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, number)
+
+
+def _end_at_last(pid: int, grace: float) -> None:
+    """Kill the server that is still there.
+
+    SeaweedFS stops taking requests at once and writes what it has in a second or so, but then waits up to half a
+    minute for unused connections between its own parts. Everything is with the system by then.
+    """
+    time.sleep(grace)
+    _kill(pid, _SIGKILL)
+
+
 def _remove(paths: list[str]) -> None:
     for path in paths:
         shutil.rmtree(path, ignore_errors=True)
@@ -127,6 +144,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--listen", required=True)
     parser.add_argument("--to", required=True)
     parser.add_argument("--bwrap", action="store_true")
+    parser.add_argument("--grace", type=float, default=4.0)
     parser.add_argument("--remove", action="append", default=[])
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
@@ -142,8 +160,8 @@ def main(arguments: list[str]) -> int:
     def pass_on(number: int, frame: FrameType | None) -> None:
         asked.append(number)
         if pid:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGTERM)
+            _kill(pid, signal.SIGTERM)
+            threading.Thread(target=_end_at_last, args=(pid, options.grace), daemon=True).start()
 
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, pass_on)
@@ -154,6 +172,8 @@ def main(arguments: list[str]) -> int:
     code = child.wait()
     listener.close()
     _remove(options.remove)
+    if asked and code in (-_SIGKILL, 128 + _SIGKILL):
+        return 0  # it was asked to end, and has
     return code if code >= 0 else 128 - code
 
 

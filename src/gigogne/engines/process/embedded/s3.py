@@ -256,5 +256,5 @@ def _environment(request: S3Request) -> dict[str, str]:
         "WEED_ADMIN_USER": "gigogne",
         "WEED_ADMIN_PASSWORD": private_key(),
         **{f"WEED_{name}": private_key() for name in keys},
-        "GOMEMLIMIT": "512MiB",  # a target for its garbage collector, not a limit
+        "GOMEMLIMIT": "384MiB",  # a target for its garbage collector, not a limit
     }
