@@ -250,6 +250,23 @@ def test_a_job_waits_for_a_healthy_server(python_project: Maker) -> None:
     assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_run_uses_a_server_that_is_up(python_project: Maker) -> None:
+    """Beside `gigogne up server` a run adopts the server, waits for its health, and leaves it alone."""
+    workspace = python_project(SERVER, SERVER_MODULES)
+    up = workspace.start("up", "--json", "server")
+    assert up.stdout is not None
+    assert any('"healthy"' in line for line in iter(up.stdout.readline, ""))
+    for _ in range(2):
+        result = workspace.run("run", "--json")
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert any(e["event"] == "started" and e["adopted"] for e in events(result) if e["service"] == "server")
+    up.send_signal(signal.SIGINT)
+    out, _ = up.communicate(timeout=30)
+    assert up.returncode == 130 and "server said goodbye" in out
+    assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
+
+
 def test_an_unhealthy_server_fails_the_run(python_project: Maker) -> None:
     """A health check that never passes: the client is not run, the code is not zero, nothing stays."""
     compose = SERVER.replace("start_period: 30s", "start_period: 0s").replace("check.py", "no-check.py")

@@ -20,7 +20,7 @@ from gigogne.engines.process.command import Command
 from gigogne.engines.process.embedded import EmbeddedServer, embedded_server
 from gigogne.engines.process.health import HealthMonitor
 from gigogne.engines.process.image import Image, check_image, prepare_image
-from gigogne.engines.process.launch import Launch, make_launch, place_mount
+from gigogne.engines.process.launch import Launch, make_launch, place_mount, require_program
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.portable import NOTICE, portable_command
 from gigogne.engines.process.processes import Process, exit_code, spawn
@@ -178,7 +178,7 @@ class ProcessEngine:
         for run, name, process in directories.processes():
             key = (run, name)
             if key not in self._started:
-                self._started[key] = _Started(process, health=self._watch_found(project, name))
+                self._started[key] = _Started(process, health=self._watch_found(project, name, process))
             found.append(self._handle(name, run, orphan=not directories.supervised(run)))
         return found
 
@@ -214,8 +214,7 @@ class ProcessEngine:
         binary = self.bubblewrap.path if self.bubblewrap else None
         command = server.command(service, address, data, runtime, self.paths, binary)
         process, child = _spawn(service, command, directory)
-        health = HealthMonitor(_EMBEDDED_CHECK, lambda _timeout: server.ready(service, address), once=True)
-        return _Started(process, child, health, runtime)
+        return _Started(process, child, self._watch_embedded(server, service, address), runtime)
 
     def _start_built(self, service: Service, project: Project, hosts: dict[str, str], directory: Path) -> _Started:
         scratch = directory / "scratch"
@@ -227,15 +226,15 @@ class ProcessEngine:
         if number:
             command = replace(command, stop_signal=_signal(number, service))
         process, child = _spawn(service, command, directory)
-        check = service.healthcheck
-        health = None
-        if check is not None and check.test:
-            health = HealthMonitor(check, lambda timeout: self._probe(launch, process, check, timeout))
-        return _Started(process, child, health, scratch)
+        return _Started(process, child, self._watch(launch, process, service), scratch)
 
     def _command(self, launch: Launch) -> Command:
-        command = sandbox_command(launch, self.bubblewrap) if self.bubblewrap else portable_command(launch)
-        _require_program(launch, command, sandboxed=self.bubblewrap is not None)
+        if self.bubblewrap:
+            command, program = sandbox_command(launch, self.bubblewrap), launch.argv[0]
+        else:
+            command = portable_command(launch)
+            program = command.argv[0]
+        require_program(launch, program, command.environment["PATH"], sandboxed=command.sandboxed)
         return command
 
     def _probe(self, launch: Launch, process: Process, check: Healthcheck, timeout: float) -> bool:
@@ -277,14 +276,30 @@ class ProcessEngine:
         data.mkdir(parents=True, exist_ok=True)
         return data
 
-    def _watch_found(self, project: Project, name: str) -> HealthMonitor | None:
+    def _watch_found(self, project: Project, name: str, process: Process) -> HealthMonitor | None:
         """The health of a service that somebody else started; None where we cannot look at it."""
         service = project.services.get(name)
-        server = _embedded(service) if service else None
-        if service is None or server is None:
+        if service is None:
             return None
-        address = self.addresses(project)[name]
+        hosts, server = self.addresses(project), _embedded(service)
+        if server is not None:
+            return self._watch_embedded(server, service, hosts[name])
+        if name not in self._images:
+            return None
+        scratch = process.directory / "scratch"
+        return self._watch(
+            make_launch(service, project, self._images[name], self.paths, hosts, scratch), process, service
+        )
+
+    def _watch_embedded(self, server: EmbeddedServer, service: Service, address: str) -> HealthMonitor:
         return HealthMonitor(_EMBEDDED_CHECK, lambda _timeout: server.ready(service, address), once=True)
+
+    def _watch(self, launch: Launch, process: Process, service: Service) -> HealthMonitor | None:
+        """The health check of the service at work, where it has one."""
+        check = service.healthcheck
+        if check is None or not check.test:
+            return None
+        return HealthMonitor(check, lambda timeout: self._probe(launch, process, check, timeout))
 
     def _code(self, started: _Started, timeout: float | None) -> int | None:
         """The exit code, once the process has ended within `timeout` seconds; what it leaves is cleaned up then."""
@@ -341,32 +356,6 @@ def _spawn(service: Service, command: Command, directory: Path) -> tuple[Process
             service=service.name,
             exit_code=code,
         ) from error
-
-
-def _require_program(launch: Launch, command: Command, *, sandboxed: bool) -> None:
-    """Refuse a command that is not there: bubblewrap would say 1 where Docker says 127."""
-    program = launch.argv[0]
-    if sandboxed:
-        places = (
-            [program] if "/" in program else [f"{p}/{program}" for p in command.environment.get("PATH", "").split(":")]
-        )
-        relative = "/" in program and not program.startswith("/")
-        if relative or any(launch.on_this_machine(place) or _of_system(place) for place in places):
-            return
-    elif shutil.which(command.argv[0], path=command.environment["PATH"]):
-        return
-    raise ServiceError(
-        f'{launch.service}: "{program}" is not there: no such program in its PATH',
-        "correct command: or entrypoint:, or install the program in the Dockerfile",
-        service=launch.service,
-        exit_code=127,
-    )
-
-
-def _of_system(path: str) -> bool:
-    """Whether this machine's own system, which the sandbox shows, has a program at this path."""
-    shown = path.startswith(("/usr/", "/bin/", "/sbin/")) and not path.startswith("/usr/local/")
-    return shown and os.access(path, os.X_OK)
 
 
 def _signal(name: str, service: Service) -> int:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,7 +16,7 @@ from gigogne.engines.process.image import Image
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import ComposeError, ServiceError
 
-__all__ = ["Launch", "PlacedMount", "make_launch"]
+__all__ = ["Launch", "PlacedMount", "make_launch", "place_mount", "require_program"]
 
 _ID_MAX = 2**31
 
@@ -165,3 +167,37 @@ def _identity(service: Service, image: Image) -> tuple[int, int, str]:
         )
     home = config.home if uid == config.uid else "/root" if uid == 0 else "/"
     return uid, gid, home
+
+
+def require_program(launch: Launch, program: str, path: str, *, sandboxed: bool) -> None:
+    """Refuse a launch whose program is not there, before it starts: bubblewrap would say 1 where Docker says 127.
+
+    Args:
+        launch: The launch.
+        program: The program in the words of the way it is started.
+        path: The PATH in the same words.
+        sandboxed: Whether these words are the container's.
+
+    Raises:
+        ServiceError: It is not there (127).
+    """
+    if sandboxed:
+        places = [program] if "/" in program else [f"{folder}/{program}" for folder in path.split(":")]
+        # What is relative to the working directory only the service itself can find.
+        relative = "/" in program and not program.startswith("/")
+        there = relative or any(launch.on_this_machine(place) or _of_system(place) for place in places)
+    else:
+        there = shutil.which(program, path=path) is not None
+    if not there:
+        raise ServiceError(
+            f'{launch.service}: "{launch.argv[0]}" is not there: no such program in its PATH',
+            "correct command: or entrypoint:, or install the program in the Dockerfile",
+            service=launch.service,
+            exit_code=127,
+        )
+
+
+def _of_system(path: str) -> bool:
+    """Whether this machine's own system, which the sandbox shows, has a program at this path."""
+    shown = path.startswith(("/usr/", "/bin/", "/sbin/")) and not path.startswith("/usr/local/")
+    return shown and os.access(path, os.X_OK)

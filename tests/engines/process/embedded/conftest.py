@@ -196,7 +196,7 @@ class Driver:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             started.process.wait(20)
-            psutil.wait_procs(tree, 20)
+            still_running(tree)
             for path in started.sockets():
                 path.unlink()
 
@@ -222,6 +222,23 @@ def shared(paths: Paths, bwrap: Path | None) -> Iterator[Driver]:
     made = Driver(paths, make_home(paths), bwrap)
     yield made
     made.end()
+
+
+def still_running(tree: list[psutil.Process], timeout: float = 10.0) -> list[psutil.Process]:
+    """What of these processes does not end in time. Those that only wait for init to take notice have ended."""
+    end = time.monotonic() + timeout
+    while left := [process for process in tree if _runs(process)]:
+        if time.monotonic() > end:
+            return left
+        time.sleep(0.02)
+    return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def places_of(secret: str, started: Running, directory: Path) -> list[str]:

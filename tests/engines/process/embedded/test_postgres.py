@@ -21,7 +21,7 @@ from gigogne.engines.process.embedded import embedded_server
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import EngineError
 
-from .conftest import HERE, NETWORK, THERE, Driver, Running, become_nobody, find_bwrap, places_of
+from .conftest import HERE, NETWORK, THERE, Driver, Running, become_nobody, find_bwrap, places_of, still_running
 
 PASSWORD = "s3cr\\et 'of' the-test"
 ENVIRONMENT = {"POSTGRES_USER": "ml ops", "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": "ml-ops"}
@@ -194,7 +194,7 @@ def test_stop_leaves_nothing(driver: Driver) -> None:
         begun = time.monotonic()
         assert started.stop() == 0
         assert time.monotonic() - begun < 5
-    assert [process for process in tree if process.is_running()] == []
+    assert still_running(tree) == []
     wait_for_port(started.address)
     assert [path for path in driver.home.rglob("*") if path.is_socket()] == []
 
@@ -212,7 +212,7 @@ def test_settings_of_the_command(driver: Driver) -> None:
 def test_trust_and_initdb_arguments(driver: Driver) -> None:
     """POSTGRES_HOST_AUTH_METHOD=trust needs no password; POSTGRES_INITDB_ARGS reach initdb."""
     environment = {"POSTGRES_HOST_AUTH_METHOD": "trust", "POSTGRES_INITDB_ARGS": "--locale=C --wal-segsize=8"}
-    service = Service("db", image="docker.io/library/postgres", environment=environment)
+    service = Service("db", image="registry.example/library/postgres", environment=environment)
     started = driver.start(service)
     with psycopg.connect(host=started.address, user="postgres", dbname="postgres") as connection:
         assert connection.execute("show wal_segment_size").fetchone() == ("8MB",)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import psutil
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -23,7 +22,7 @@ from gigogne.engines.process.embedded.signature import list_buckets
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import EngineError
 
-from .conftest import HERE, NETWORK, THERE, Driver, Running, become_nobody, places_of
+from .conftest import HERE, NETWORK, THERE, Driver, Running, become_nobody, places_of, still_running
 
 SECRET = "minio/12+345=6%"
 MINIO = {"MINIO_ROOT_USER": "minio", "MINIO_ROOT_PASSWORD": SECRET, "MINIO_DEFAULT_BUCKETS": "fraud-bucket,mlflow"}
@@ -121,7 +120,7 @@ def test_killed_server_recovers(driver: Driver) -> None:
     assert client(second).get_object(Bucket="mlflow", Key="k")["Body"].read() == b"kept" * MB
     tree = second.tree
     second.kill()
-    assert psutil.wait_procs(tree, 10)[1] == [], "the server outlives the process before it"
+    assert still_running(tree) == [], "the server outlives the process before it"
     # Without a /tmp of its own its sockets are left there, until the next start on these data.
     left = second.sockets()
     assert bool(left) is (driver.bwrap is None)
@@ -179,7 +178,7 @@ def test_stop_leaves_nothing(driver: Driver) -> None:
     begun = time.monotonic()
     assert started.stop() == 0, started.text()
     assert time.monotonic() - begun < 6
-    assert psutil.wait_procs(tree, 5)[1] == []
+    assert still_running(tree) == []
     assert [path for path in driver.home.rglob("*") if path.is_socket()] == []
     assert started.sockets() == []
 
@@ -238,7 +237,7 @@ def fatal(service: Service) -> list[str]:
 
 def test_check() -> None:
     """What cannot be honoured is refused by its key; a console is said to be missing."""
-    server = embedded_server("quay.io/minio/minio")
+    server = embedded_server("registry.example/minio/minio")
     assert server
     assert server.data_target(minio()) == "/data"
     assert any("console" in str(found) for found in server.check(minio()))

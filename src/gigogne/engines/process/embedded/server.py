@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -88,7 +87,7 @@ class EmbeddedServer(Protocol):
 def repository(image: str) -> str:
     """The repository of an image reference, without registry, tag and digest.
 
-    >>> repository("quay.io:443/minio/minio:RELEASE@sha256:00")
+    >>> repository("registry.example:443/minio/minio:RELEASE@sha256:00")
     'minio/minio'
     """
     name = image.partition("@")[0]
@@ -143,6 +142,8 @@ def writing(directory: Path) -> Iterator[None]:
 
 def private_key() -> str:
     """A secret of one start, for parts of a server that talk to each other."""
+    import secrets
+
     return secrets.token_urlsafe(32)
 
 
