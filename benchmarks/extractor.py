@@ -3,15 +3,14 @@
     python benchmarks/extractor.py --rows 1000000 --rounds 20 --pandas-rounds 3
 
 Each contender is a whole process, from its start to its end, on the same table in a real PostgreSQL and (all but
-psql) to the same real S3. The servers are those of LOGGER_SQL_URI and AWS_*, or, without, the ones that the tests
-start. The database must be empty or made by this benchmark.
+psql) to the same real S3. The servers are those of LOGGER_SQL_URI and AWS_*, or, without, the stack's own, kept
+up by gigogne. The database must be empty or made by this benchmark.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -20,7 +19,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
@@ -28,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks.paired import child, command, measure  # noqa: E402
+from tests.stack.conftest import servers as up  # noqa: E402
 
 from fraud.extractor_sql import HEADER, SELECT  # noqa: E402
 from fraud.transactions import COLUMNS, TABLE  # noqa: E402
@@ -54,7 +53,7 @@ def main() -> None:
     options.add_argument("--pandas-rounds", type=int, default=3, help="rounds of extractor and pandas; 0: none")
     options.add_argument("--memory", action="store_true", help="also the memory at 100k, 1M and 3M rows")
     given = options.parse_args()
-    with servers() as environment:
+    with contenders() as environment:
         fill(environment, given.rows)
         print(f"\n{given.rows:,} rows of 24 columns\n\nThe same bytes as psql: {same_bytes(environment)}\n")
         speed(environment, given.rounds, given.pandas_rounds)
@@ -138,30 +137,20 @@ def simulate(environment: dict[str, str]) -> None:
 
 
 @contextmanager
-def servers() -> Iterator[dict[str, str]]:
+def contenders() -> Iterator[dict[str, str]]:
     """The environment by which every contender finds its servers."""
     base = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "EXTRACTOR_TARGET": f"s3://{BUCKET}/bench/mine.csv"}
     if "LOGGER_SQL_URI" in os.environ:
         yield {**base, **sqlalchemy(os.environ["LOGGER_SQL_URI"])}
         return
-    stack = load(ROOT / "tests" / "stack" / "conftest.py")
-    with stack.postgres() as url, stack.s3_server() as s3:
-        yield {**base, **s3.environment, **sqlalchemy(url), "LOGGER_SQL_URI": url}
+    with up() as servers:
+        url = servers.postgres_url
+        yield {**base, **servers.s3.environment, **sqlalchemy(url), "LOGGER_SQL_URI": url}
 
 
 def sqlalchemy(url: str) -> dict[str, str]:
     """The address as SQLAlchemy writes it."""
     return {"SQLALCHEMY_URI": "postgresql+psycopg://" + url.partition("://")[2]}
-
-
-def load(path: Path) -> Any:
-    """A module by its file: the tests are no package."""
-    spec = importlib.util.spec_from_file_location("stack_servers", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

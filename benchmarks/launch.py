@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.paired import Spread, command, measure  # noqa: E402
+
 from gigogne.compose import LoadOptions, load_project  # noqa: E402
 from gigogne.core.engine import Run  # noqa: E402
 from gigogne.core.model import Project  # noqa: E402
@@ -68,9 +69,7 @@ def compare(folder: Path, way: str, rounds: int) -> None:
     cli = [sys.executable, "-m", "gigogne", "-f", str(folder / "docker-compose.yml"), "run"]
 
     def bare() -> None:
-        subprocess.run(
-            [python, "-m", "job"], cwd=folder, env={"GREETING": "hello"}, check=True, capture_output=True
-        )
+        subprocess.run([python, "-m", "job"], cwd=folder, env={"GREETING": "hello"}, check=True, capture_output=True)
 
     measured = measure(
         {"bare": bare, "engine": on_engine(engine, project), "gigogne run": command(cli, dict(os.environ))}, rounds

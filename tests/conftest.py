@@ -56,11 +56,11 @@ class Workspace:
             text=True,
         )
 
-    def run(self, *arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command `gigogne` in the folder to its end."""
         with self.start(*arguments, **environment) as process:
             try:
-                out, err = process.communicate(timeout=timeout)
+                out, err = process.communicate(timeout=120)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

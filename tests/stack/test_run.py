@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psutil
 import psycopg
 import pytest
 from tests.conftest import REPOSITORY, Workspace
+from tests.stack.conftest import S3
 
 BUCKET, KEY = "fraud-detection-2-bucket", "data/validated.csv"
 pytestmark = pytest.mark.usefixtures("way")
@@ -82,16 +82,11 @@ def look(stack: Workspace, summary: dict[str, Any]) -> Seen:
             query = "SELECT count(*), count(DISTINCT trans_num), count(fraud_confirmed) FROM fraud_detection_2_table"
             found = connection.execute(query).fetchone()
         assert found is not None
-        client = boto3.client(
-            "s3",
-            endpoint_url=f"http://{at['minio']}",
-            aws_access_key_id="minio",
-            aws_secret_access_key="minio123456",
-            region_name="us-east-1",
-        )
+        rows, distinct, confirmed = found
+        client = S3(f"http://{at['minio']}", "minio", "minio123456", BUCKET).client()
         body = client.get_object(Bucket=BUCKET, Key=KEY)["Body"].read().decode()
         client.close()
-    return Seen(*found, list(csv.reader(io.StringIO(body))))
+    return Seen(rows, distinct, confirmed, list(csv.reader(io.StringIO(body))))
 
 
 def test_twice_in_a_row_nothing_is_doubled(stack: Workspace) -> None:

@@ -180,7 +180,8 @@ class Printer:
                 return Text.assemble(name, (text, "dim"))
             case Started():
                 words = "runs already, used as it is" if event.adopted else "started"
-                return Text.assemble(name, (f"{words}{f' ({event.detail})' if event.detail else ''}", "bold"))
+                words += f" ({event.detail})" if event.detail else ""
+                return Text.assemble(name, (words, "bold"), f" at {event.address}" if event.address else "")
             case Healthy():
                 return Text.assemble(name, (f"healthy after {event.seconds:.1f} s", "green"))
             case Exited():

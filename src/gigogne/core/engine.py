@@ -55,7 +55,8 @@ class Handle:
     """A small serialisable reference to a started service. Holds no value of a variable.
 
     `data` is the engine's own (a process id, a container id), of which all know `title` (what runs, in words, where
-    that is not plain) and `orphan` (whether its supervisor is dead); `run` is the id of the run that started it.
+    that is not plain), `address` (where a server is reached from this machine) and `orphan` (whether its supervisor is
+    dead); `run` is the id of the run that started it.
     """
 
     service: str

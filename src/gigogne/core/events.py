@@ -71,11 +71,12 @@ class Waiting(Event):
 
 @dataclass(frozen=True, slots=True)
 class Started(Event):
-    """The service was started; `adopted` when it ran already."""
+    """The service was started; `adopted` when it ran already. `address` is where a server is reached."""
 
     kind: str
     adopted: bool = False
     detail: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gigogne.core.engine import Engine, Handle, Run, State
+from gigogne.core.engine import Engine, Handle, Run, State, Status
 from gigogne.core.events import (
     Event,
     Exited,
@@ -179,7 +179,6 @@ class NativeOrchestrator:
             if task is not None and task.outcome.kind is Kind.SERVER:
                 task.handle, task.launched, task.began = handle, True, time.monotonic()
                 task.adopted, task.outcome.verdict = not orphan, Verdict.SERVED
-                self._emit(Started(handle.service, str(Kind.SERVER), adopted=True))
                 self._follow(task)
             elif orphan and task is not None:
                 self._emit(Notice(handle.service, f"ended: run {handle.run} left it behind when it was killed"))
@@ -253,12 +252,15 @@ class NativeOrchestrator:
             self._emit(Notice(task.step.service, f"{error.message}{f' — {error.hint}' if error.hint else ''}"))
             self._end(task, code, error.message)
             return
-        title = str(task.handle.data.get("title", ""))
-        self._emit(Started(task.step.service, str(task.outcome.kind), detail=title))
         self._follow(task)
 
     def _follow(self, task: _Task) -> None:
         """Watch a started service from threads of its own: one reads what it says, one waits for its end."""
+        assert task.handle is not None
+        data, ours = task.handle.data, task.handle.run == self._run.id
+        detail, address = str(data.get("title", "")), str(data.get("address", ""))
+        kind = str(task.outcome.kind)
+        self._emit(Started(task.step.service, kind, adopted=not ours, detail=detail, address=address))
         for target in (self._read, self._watch):
             thread = threading.Thread(
                 target=target, args=(task,), name=f"{target.__name__}-{task.step.service}", daemon=True
@@ -279,9 +281,9 @@ class NativeOrchestrator:
         """Wait for the health of a server, then for the end of the service."""
         assert task.handle is not None
         if task.outcome.kind is Kind.SERVER:
-            state = self._watch_health(task)
-            if state is State.UNHEALTHY:
-                self._end(task, 1, "unhealthy: its health check failed too often")
+            status = self._watch_health(task)
+            if status.state is State.UNHEALTHY:
+                self._end(task, 1, status.detail or "unhealthy: its health check failed too often")
                 return
         limit = self._job_timeout if task.outcome.kind is Kind.JOB else None
         long = _LONG if task.outcome.kind is Kind.JOB else None
@@ -301,15 +303,15 @@ class NativeOrchestrator:
         self._join_reader(task)
         self._end(task, status.code or 0, status.detail)
 
-    def _watch_health(self, task: _Task) -> State:
+    def _watch_health(self, task: _Task) -> Status:
         assert task.handle is not None
-        while (state := self._engine.status(task.handle).state) is State.STARTING:
+        while (status := self._engine.status(task.handle)).state is State.STARTING:
             time.sleep(_POLL)
-        if state is State.HEALTHY:
+        if status.state is State.HEALTHY:
             task.healthy = True
             self._emit(Healthy(task.step.service, time.monotonic() - task.began))
             self._wake.put(None)
-        return state
+        return status
 
     def _join_reader(self, task: _Task) -> None:
         """All that a service wrote comes before the news of its end."""

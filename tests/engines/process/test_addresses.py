@@ -11,7 +11,7 @@ from gigogne.errors import EngineError
 
 
 def test_each_server_has_its_own_loopback_address() -> None:
-    """All differ, all are 127.77.x.2-254, and the order of the names does not matter."""
+    """All differ, all end in 2 to 254, and the order of the names does not matter."""
     names = [f"s{number}" for number in range(200)]
     found = server_addresses("p", names)
     assert len(set(found.values())) == 200 and found == server_addresses("p", reversed(names))

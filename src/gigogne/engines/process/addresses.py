@@ -19,22 +19,23 @@ _FIRST, _SPAN = 2, 253
 
 
 def server_addresses(project: str, servers: Iterable[str]) -> dict[str, str]:
-    """An address in 127.77.0.0/16 for each server, the same in each run of the same project.
+    """An address in 127.64.0.0/10 for each server, the same in each run of the same project.
 
-    The third byte comes from the project's name and the last from the server's, so that a server that is kept up
-    is still found after another one was added; a clash moves the later name (alphabetically) to the next free byte.
+    A project has one of 16,384 networks, by its name. A server's last byte comes from both names, so that a server
+    that is kept up is still found after another one was added, and that two projects that share a network by chance
+    still differ; a clash moves the later name (alphabetically) to the next free byte.
     """
     names = sorted(servers)
     if len(names) > _SPAN:
         raise EngineError(f"{len(names)} servers in one project, and {_SPAN} addresses", "split the project in two")
-    network = crc32(project.encode()) % 256
+    network = crc32(project.encode()) % 2**14
     taken: dict[int, str] = {}
     for name in names:
-        last = crc32(name.encode()) % _SPAN
+        last = crc32(f"{project}/{name}".encode()) % _SPAN
         while last in taken:
             last = (last + 1) % _SPAN
         taken[last] = name
-    return {name: f"127.77.{network}.{_FIRST + last}" for last, name in taken.items()}
+    return {name: f"127.{64 + network // 256}.{network % 256}.{_FIRST + last}" for last, name in taken.items()}
 
 
 def unanswered(addresses: Iterable[str]) -> list[str]:

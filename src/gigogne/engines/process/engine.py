@@ -140,7 +140,7 @@ class ProcessEngine:
         else:
             started = self._start_built(service, run.project, hosts, directory)
         self._started[run.id, service.name] = started
-        return self._handle(service.name, run.id, title=server.title if server else "")
+        return self._handle(service.name, run.id, run.project)
 
     def status(self, handle: Handle) -> Status:
         """What the process does now; EXITED has its exit code."""
@@ -148,7 +148,9 @@ class ProcessEngine:
         code = self._code(started, timeout=0)
         if code is not None:
             return Status(State.EXITED, code)
-        return Status(started.health.state if started.health else State.RUNNING)
+        if started.health is None:
+            return Status(State.RUNNING)
+        return Status(started.health.state, detail=started.health.detail)
 
     def wait(self, handle: Handle, *, timeout: float | None) -> Status:
         """Wait for the end of the process."""
@@ -179,7 +181,7 @@ class ProcessEngine:
             key = (run, name)
             if key not in self._started:
                 self._started[key] = _Started(process, health=self._watch_found(project, name, process))
-            found.append(self._handle(name, run, orphan=not directories.supervised(run)))
+            found.append(self._handle(name, run, project, orphan=not directories.supervised(run)))
         return found
 
     def remove(self, project: Project, *, volumes: bool) -> None:
@@ -321,10 +323,14 @@ class ProcessEngine:
                 shutil.rmtree(started.scratch, ignore_errors=True)
         return started.code
 
-    def _handle(self, service: str, run: str, *, title: str = "", orphan: bool = False) -> Handle:
-        process = self._started[run, service].process
-        data = {"pid": process.pid, "directory": str(process.directory), "title": title, "orphan": orphan}
-        return Handle(service, self.name, run, data)
+    def _handle(self, name: str, run: str, project: Project, *, orphan: bool = False) -> Handle:
+        process = self._started[run, name].process
+        data = {"pid": process.pid, "directory": str(process.directory), "orphan": orphan}
+        service = project.services.get(name)
+        if service is not None and kinds(project)[name] is Kind.SERVER:
+            server = _embedded(service)
+            data |= {"title": server.title if server else "", "address": self.where(service, project)}
+        return Handle(name, self.name, run, data)
 
     def _of(self, handle: Handle) -> _Started:
         key = (handle.run, handle.service)

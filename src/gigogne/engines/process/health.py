@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from gigogne.core.engine import State
 from gigogne.core.model import Healthcheck
+from gigogne.errors import EngineError
 
 __all__ = ["HealthMonitor"]
 
@@ -21,12 +22,14 @@ _FIRST_PAUSE = 0.05
 class HealthMonitor:
     """Looks after one service from a thread of its own until `stop`.
 
-    `probe` gets the timeout in seconds and says whether the service is well.
+    `probe` gets the timeout in seconds and says whether the service is well; an EngineError from it says that it never
+    will be, and why (`detail`).
     """
 
     def __init__(self, check: Healthcheck, probe: Callable[[float], bool], *, once: bool = False) -> None:
         """Begin. With `once` the looking ends at the first success."""
         self.state = State.STARTING
+        self.detail = ""
         self._check = check
         self._probe = probe
         self._once = once
@@ -42,7 +45,13 @@ class HealthMonitor:
         check, failures, pause = self._check, 0, _FIRST_PAUSE
         began = time.monotonic()
         while not self._stopped.is_set():
-            if self._probe(check.timeout):
+            try:
+                well = self._probe(check.timeout)
+            except EngineError as error:  # waiting will not help
+                self.detail = f"{error.message} — {error.hint}" if error.hint else error.message
+                self.state = State.UNHEALTHY
+                return
+            if well:
                 self.state, failures = State.HEALTHY, 0
                 if self._once:
                     return

