@@ -175,8 +175,10 @@ def test_jobs_run_side_by_side_up_to_a_bound(python_project: Maker) -> None:
         assert peak == bound
 
 
-def test_a_slow_dependency_leaves_its_siblings_alone(python_project: Maker) -> None:
+def test_a_slow_dependency_leaves_its_siblings_alone(python_project: Maker, way: str) -> None:
     """A one-shot dependency of 14 s: Compose's `up --exit-code-from` kills it when a sibling ends, and hangs."""
+    if way == "sandbox":
+        pytest.skip("once is enough: who waits for whom does not depend on the way")
     compose = """
     name: slow
     services:

@@ -1,4 +1,4 @@
-"""The reference stack through `gigogne run`, both ways: PostgreSQL → a validated CSV on S3, and nothing doubled."""
+"""The reference stack through `gigogne run`: PostgreSQL → a validated CSV on S3, and nothing doubled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from tests.conftest import REPOSITORY, Workspace
 from tests.stack.conftest import S3
 
 BUCKET, KEY = "fraud-detection-2-bucket", "data/validated.csv"
-pytestmark = pytest.mark.usefixtures("way")
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ def look(stack: Workspace, summary: dict[str, Any]) -> Seen:
     return Seen(rows, distinct, confirmed, list(csv.reader(io.StringIO(body))))
 
 
+@pytest.mark.usefixtures("way")
 def test_twice_in_a_row_nothing_is_doubled(stack: Workspace) -> None:
     """The three jobs move generated rows; a second run adds none, and the CSV is the same."""
     first = run(stack, TRANSACTIONS="2000")
@@ -122,10 +122,11 @@ def test_the_real_rows_twice(stack: Workspace) -> None:
     assert look(stack, run(stack, TRANSACTIONS_CSV=str(path))) == seen
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_interrupt_in_the_middle_leaves_nothing(stack: Workspace) -> None:
     """Ctrl-C while rows are moving: 130, no process of the run stays, and the next run finishes the work."""
-    process = stack.start("run", "--json", TRANSACTIONS="40000")
+    process = stack.start("run", "--json", TRANSACTIONS="30000")
     assert process.stdout is not None
     for line in process.stdout:
         event = json.loads(line)

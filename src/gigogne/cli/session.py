@@ -16,10 +16,11 @@ from gigogne.core.engine import Run
 from gigogne.core.events import Notice, Preparing
 from gigogne.core.graph import kinds
 from gigogne.core.model import Kind, Problem
+from gigogne.core.outcome import Result
 from gigogne.core.plan import Plan
 from gigogne.engines.process.engine import ProcessEngine
 from gigogne.errors import ComposeError, UnsupportedError
-from gigogne.orchestrators.native import NativeOrchestrator, Result
+from gigogne.orchestrators.native import NativeOrchestrator
 
 __all__ = ["Session"]
 
@@ -65,7 +66,7 @@ class Session:
         fatal = sum(problem.fatal for problem in problems)
         if not self.printer.as_json:
             verdict = f"{fatal} problem{'s' if fatal != 1 else ''}" if fatal else "no problems"
-            self.printer.text(f"{self.project.name} on {self.engine.name} ({self.engine.way}): {verdict}", "bold")
+            self.printer.text(f"{self.project.name} on {self.engine}: {verdict}", "bold")
         return 1 if fatal else 0
 
     def execute(

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gigogne.core.model import Kind, MountType, Project
+from gigogne.core.outcome import Outcome, Result, Verdict
 from gigogne.core.plan import Action, Plan
 from gigogne.engines.process.engine import ProcessEngine
-from gigogne.orchestrators.native import Outcome, Result, Verdict
 
 __all__ = ["Watermark", "Written", "summary"]
 

@@ -70,7 +70,7 @@ class Handle:
 
 
 class Engine(Protocol):
-    """Where one service runs."""
+    """Where one service runs. Its `str` is what the run calls it."""
 
     name: str
 

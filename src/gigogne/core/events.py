@@ -40,7 +40,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """A run begins. `run` is its id, `engine` where it runs, `services` what it will start."""
+    """A run begins. `run` is its id, `engine` says where it runs, `services` what it will start."""
 
     run: str
     project: str

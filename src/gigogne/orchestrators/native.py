@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from gigogne.core.engine import Engine, Handle, Run, State, Status
 from gigogne.core.events import (
@@ -27,48 +26,16 @@ from gigogne.core.events import (
     Waiting,
 )
 from gigogne.core.model import Condition, Dependency, Kind, Service
+from gigogne.core.outcome import Outcome, Result, Verdict
 from gigogne.core.plan import Action, Plan, Step
 from gigogne.errors import GigogneError
 
-__all__ = ["NativeOrchestrator", "Outcome", "Result", "Verdict"]
+__all__ = ["NativeOrchestrator"]
 
 _POLL = 0.05
 # A job that is still at it after this many seconds may be a server in truth.
 _LONG = 120.0
 TIMED_OUT = 124  # as timeout(1)
-
-
-class Verdict(StrEnum):
-    """How it went for one service."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    SKIPPED = "not run"
-    STOPPED = "stopped"
-    SERVED = "served"
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of one step: `seconds` from start to end, `last_line` the last that it wrote on stdout."""
-
-    service: str
-    kind: Kind
-    verdict: Verdict = Verdict.SKIPPED
-    code: int | None = None
-    seconds: float = 0.0
-    last_line: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a run; `code` is the exit code of the first job that failed."""
-
-    run: str
-    code: int
-    outcomes: tuple[Outcome, ...]
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -134,7 +101,7 @@ class NativeOrchestrator:
         """Carry out the plan; everything it started is stopped when this returns, but what ran before."""
         began = time.monotonic()
         self._tasks = {s.service: _Task(s, Outcome(s.service, _kind(s))) for s in plan.launches}
-        self._emit(RunStarted("", self._run.id, plan.project, self._engine.name, plan.services))
+        self._emit(RunStarted("", self._run.id, plan.project, str(self._engine), plan.services))
         stays = not any(step.action is Action.STOP for step in plan.steps)
         try:
             if self._prepare():

@@ -78,10 +78,9 @@ class ProcessEngine:
             raise EngineError(f"GIGOGNE_PROCESS=sandbox, but {reason}", "unset it to run without the sandbox")
         return cls(Paths.of_user(), bubblewrap, notify)
 
-    @property
-    def way(self) -> str:
-        """`sandbox` or `portable`."""
-        return "portable" if self.bubblewrap is None else "sandbox"
+    def __str__(self) -> str:
+        """The engine and its way."""
+        return f"{self.name} ({'portable' if self.bubblewrap is None else 'sandbox'})"
 
     def check(self, project: Project) -> list[Problem]:
         """Everything that cannot be honoured, or is honoured differently, of the keys, images and servers."""
