@@ -272,8 +272,10 @@ def test_a_run_uses_a_server_that_is_up(python_project: Maker) -> None:
 def test_an_unhealthy_server_fails_the_run(python_project: Maker) -> None:
     """A health check that never passes: the client is not run, the code is not zero, nothing stays."""
     compose = SERVER.replace("start_period: 30s", "start_period: 0s").replace("check.py", "no-check.py")
-    result = python_project(compose, SERVER_MODULES).run("run", "--json")
+    workspace = python_project(compose, SERVER_MODULES)
+    result = workspace.run("run", "--json")
     assert result.returncode == 1
+    assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
     assert outcome(result) == {"server": "failed", "client": "not run"}
 
 

@@ -85,10 +85,11 @@ def summary(
 ) -> tuple[RenderableType, dict[str, Any]]:
     """The summary, for people and as plain JSON types."""
     written = list(mark.written())
+    served = {o.service for o in result.outcomes if o.verdict in (Verdict.SERVED, Verdict.STOPPED)}
     servers = {
         step.service: engine.where(project.services[step.service], project)
         for step in plan.launches
-        if step.action is Action.START
+        if step.action is Action.START and step.service in served
     }
     facts: dict[str, Any] = {
         "event": "summary",

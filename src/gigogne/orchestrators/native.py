@@ -250,6 +250,9 @@ class NativeOrchestrator:
         if task.outcome.kind is Kind.SERVER:
             status = self._watch_health(task)
             if status.state is State.UNHEALTHY:
+                if not task.adopted:
+                    self._engine.stop(task.handle, grace=self._service(task.step.service).stop_grace_period)
+                    self._join_reader(task)
                 self._end(task, 1, status.detail or "unhealthy: its health check failed too often")
                 return
         limit = self._job_timeout if task.outcome.kind is Kind.JOB else None
