@@ -269,6 +269,42 @@ def test_a_run_uses_a_server_that_is_up(python_project: Maker) -> None:
     assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
 
 
+def test_servers_stop_in_reverse_order(python_project: Maker) -> None:
+    """What was started last is stopped first; a server that is only to be started is not waited for."""
+    compose = """
+    name: order
+    services:
+      base: {build: ., command: sleep infinity, stop_grace_period: 0.2s}
+      top:
+        build: .
+        command: sleep infinity
+        stop_grace_period: 0.2s
+        healthcheck: {test: "true", interval: 1s}
+        depends_on: {base: {condition: service_started}}
+      job: {build: ., command: "true", depends_on: {top: {condition: service_healthy}}}
+    """
+    result = python_project(compose, {}).run("run", "--json")
+    assert result.returncode == 0, result.stdout
+    seen = [(e["event"], e["service"]) for e in events(result) if e["event"] in ("started", "stopped")]
+    assert seen == [("started", n) for n in ("base", "top", "job")] + [("stopped", "top"), ("stopped", "base")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_second_interrupt_ends_it_at_once(python_project: Maker) -> None:
+    """A job that is deaf to its stop signal has its grace period; a second Ctrl-C does not wait for it."""
+    deaf = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(600)\n"
+    compose = "name: deaf\nservices: {a: {build: ., command: python deaf.py, stop_grace_period: 5m}}\n"
+    workspace = python_project(compose, {"deaf.py": deaf})
+    process = workspace.start("run", "--json")
+    assert process.stdout is not None
+    for event in ("output", "stopping"):
+        while json.loads(process.stdout.readline())["event"] != event:
+            pass
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130 and not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
+
+
 def test_an_unhealthy_server_fails_the_run(python_project: Maker) -> None:
     """A health check that never passes: the client is not run, the code is not zero, nothing stays."""
     compose = SERVER.replace("start_period: 30s", "start_period: 0s").replace("check.py", "no-check.py")

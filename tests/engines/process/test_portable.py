@@ -33,6 +33,13 @@ def test_paths(text: str, expected: str) -> None:
     assert rewrite_paths(text, TABLE) == expected
 
 
+def test_paths_of_windows() -> None:
+    """Drives, backslashes and spaces of the other side arrive as they are."""
+    table = {"/data": r"C:\Users\Zoë B\gigogne\volumes\x", "/app": r"D:\app"}
+    assert rewrite_paths("/data/x.csv", table) == r"C:\Users\Zoë B\gigogne\volumes\x/x.csv"
+    assert rewrite_paths("--in=/app --out=/data", table) == r"--in=D:\app --out=C:\Users\Zoë B\gigogne\volumes\x"
+
+
 @pytest.mark.parametrize(
     ("text", "bare", "expected"),
     [

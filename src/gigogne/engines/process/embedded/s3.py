@@ -96,10 +96,7 @@ class _SeaweedServer:
                         "run this service with Docker, or point the jobs to an S3 server elsewhere")
             )  # fmt: skip
         if request.console:
-            found.append(
-                problem(service, "ports", "its web console is not served without Docker",
-                        "look at buckets with any S3 client", fatal=False)
-            )  # fmt: skip
+            found.append(problem(service, "ports", "its web console is not served without Docker", fatal=False))
         return found
 
     def prepare(self, paths: Paths, progress: Callable[[str], None]) -> None:
