@@ -83,7 +83,7 @@ def on_engine(engine: ProcessEngine, project: Project) -> Callable[[], None]:
     numbers = count()
 
     def launch() -> None:
-        run, service = Run(f"bench-{os.getpid()}-{next(numbers)}", project), project.services["job"]
+        run, service = Run(f"bench-{engine}-{next(numbers)}", project), project.services["job"]
         engine.prepare(service, run)
         handle = engine.start(service, run)
         said = [line.text for line in engine.logs(handle, follow=True)]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from itertools import islice
 
 import psycopg
 from psycopg import sql
 
 from fraud.confirmation import confirm, lock, unlock
+from fraud.copying import copy_out
 from fraud.database import Address, session
 from fraud.job import Progress, flag, run, size, text
 from fraud.targets import Target, check_target, make_target
@@ -32,8 +32,6 @@ SELECT = sql.SQL(
 COPY = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(SELECT)
 # Says that the table is missing before anything is sent.
 TOUCH = sql.SQL("SELECT FROM {} LIMIT 0").format(sql.Identifier(TABLE))
-# Rows are handed on by the hundred: a call for each of them would cost more than the rows.
-ROWS_AT_ONCE = 256
 
 
 def main() -> None:
@@ -73,14 +71,12 @@ def _extract(connection: psycopg.Connection, target: Target) -> tuple[int, int]:
     target.write(HEADER)
     length = len(HEADER)
     progress = Progress()
-    with connection.cursor() as cursor:
-        with cursor.copy(COPY) as copy:
-            rows = iter(copy)
-            while piece := b"".join(islice(rows, ROWS_AT_ONCE)):
-                target.write(piece)
-                length += len(piece)
-                progress.show(f"{size(length)} extracted …")
-        return cursor.rowcount, length
+    rows = 0
+    for count, piece in copy_out(connection, COPY.as_bytes(connection)):
+        target.write(piece)
+        rows, length = rows + count, length + len(piece)
+        progress.show(f"{size(length)} extracted …")
+    return rows, length
 
 
 if __name__ == "__main__":

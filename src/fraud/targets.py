@@ -17,9 +17,9 @@ from fraud.job import JobError, SettingError
 __all__ = ["FileTarget", "S3Target", "Target", "check_target", "make_target", "part_size"]
 
 MIB = 1024 * 1024
-SMALLEST_PART = 6 * MIB
-PARTS_PER_SIZE = 1_000
-UPLOADS_AT_ONCE = 2
+SMALLEST_PART, LARGEST_PART = 5 * MIB, 5 * 1024 * MIB
+PARTS_PER_SIZE = 900
+UPLOADS_AT_ONCE = 3
 ABANDONED_AFTER = timedelta(days=1)
 
 
@@ -68,12 +68,12 @@ def _parse(where: str) -> Path | tuple[str, str]:
 
 
 def part_size(number: int) -> int:
-    """The size of part ``number`` (from 1): 6 MiB, doubled every 1,000 parts.
+    """The size of part ``number`` (from 1): 5 MiB, the least that S3 takes, doubled every 900 parts.
 
-    S3 takes 10,000 parts at most. This way they hold 5.8 TiB, more than the 5 TiB of an object, and extracts of
-    less than 6 GB never keep more than three parts of 6 MiB in memory.
+    S3 takes 10,000 parts at most. This way they hold more than the 5 TiB of an object, none is larger than the 5 GiB
+    of a part, and extracts of less than 4.7 GB never keep more than four parts of 5 MiB in memory.
     """
-    return SMALLEST_PART << ((number - 1) // PARTS_PER_SIZE)
+    return min(SMALLEST_PART << ((number - 1) // PARTS_PER_SIZE), LARGEST_PART)
 
 
 class FileTarget:
@@ -129,7 +129,7 @@ class S3Target:
     """An S3 object: a multipart upload, which replaces the object when it is completed.
 
     The upload is opened at once, so that a wrong bucket or credential shows before any work is done. Parts
-    travel in threads while the next one fills; at most two do, so memory does not grow with the object.
+    travel in threads while the next one fills; at most three do, so memory does not grow with the object.
     """
 
     def __init__(self, bucket: str, key: str) -> None:

@@ -27,6 +27,7 @@ from gigogne.engines.process.command import Command
 __all__ = ["Process", "exit_code", "spawn"]
 
 _POLL = 0.02
+_POLL_FIRST, _POLL_LAST = 0.001, 0.05
 # A line longer than this comes in pieces: memory stays flat whatever a service prints.
 _LINE_MAX = 65536
 # Bubblewrap reports its child within milliseconds; a loaded machine may take longer.
@@ -125,14 +126,16 @@ class Process:
                 (stream, _Tail(stack.enter_context((self.directory / f"{stream}.log").open("rb"))))
                 for stream in ("stdout", "stderr")
             ]
+            pause = _POLL_FIRST
             while True:
                 ended = not follow or not self.alive()  # asked before reading: what comes later is read next time
                 read = [Line(stream, text) for stream, tail in tails for text in tail.read(last=ended)]  # type: ignore[arg-type]
                 yield from read
                 if ended:
                     return
-                if not read:
-                    time.sleep(_POLL)
+                # A job of milliseconds is not kept waiting, and one of hours costs next to nothing.
+                pause = _POLL_FIRST if read else min(pause * 1.5, _POLL_LAST)
+                time.sleep(pause)
 
     def _report(self) -> dict[str, Any]:
         """What bubblewrap reported so far: one JSON object a line."""

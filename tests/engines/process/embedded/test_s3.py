@@ -11,10 +11,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.session import get_session
 
 from gigogne.core.model import Port, Service
 from gigogne.engines.process.embedded import embedded_server
@@ -38,7 +38,7 @@ def minio(**environment: str) -> Service:
 
 def client(started: Running, key: str = "minio", secret: str = SECRET) -> Any:
     """A client as jobs have one."""
-    return boto3.client(
+    return get_session().create_client(
         "s3",
         endpoint_url=f"http://{started.address}:9000",
         aws_access_key_id=key,
