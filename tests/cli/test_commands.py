@@ -121,6 +121,14 @@ def test_a_reader_that_leaves(workspace: Workspace) -> None:
     process.stderr.close()
 
 
+def test_a_data_directory_that_cannot_be(workspace: Workspace) -> None:
+    """Where data cannot be written the error names the path and the variable that names another one."""
+    workspace.write({"docker-compose.yml": JOB, "Dockerfile": DOCKERFILE, "file": ""})
+    result = workspace.run("run", GIGOGNE_DATA_DIR=str(workspace.folder / "file"))
+    assert result.returncode == 4 and "Traceback" not in result.stderr
+    assert str(workspace.folder / "file") in result.stderr and "GIGOGNE_DATA_DIR" in result.stderr
+
+
 def test_as_a_module_and_its_version() -> None:
     """`python -m gigogne --version` is the version of the package."""
     import gigogne

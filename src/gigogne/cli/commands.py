@@ -18,7 +18,7 @@ from gigogne.cli.options import Common, common_options
 from gigogne.cli.session import Session
 from gigogne.compose import load_project
 from gigogne.core.plan import make_plan
-from gigogne.errors import GigogneError
+from gigogne.errors import EngineError, GigogneError
 
 __all__ = ["main"]
 
@@ -168,11 +168,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what services say may not fit the terminal's encoding (Windows)
             stream.reconfigure(errors="replace")
+    as_json = "--json" in (sys.argv if arguments is None else arguments)
     try:
         code: Any = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except GigogneError as error:
-        Printer(as_json="--json" in (arguments or sys.argv)).error(error)
+        Printer(as_json=as_json).error(error)
         code = error.exit_code
+    except OSError as error:
+        code = _report_system_error(error, as_json)
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:
@@ -180,8 +183,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report_system_error(error: OSError, as_json: bool) -> int:
+    """Say what the system refused (a full disk, a directory that is read only), and the exit code for it."""
+    if isinstance(error, BrokenPipeError):
         # The reader of our output has gone (`gigogne plan | head`): nothing is left to say.
         sys.stderr.close()
-        code = 141
-    sys.exit(code if isinstance(code, int) else 0)
+        return 141
+    shown = EngineError(
+        f"{error.filename}: {error.strerror}" if error.filename else str(error),
+        "make room, or make it writable; GIGOGNE_DATA_DIR and GIGOGNE_CACHE_DIR name other directories",
+    )
+    Printer(as_json=as_json).error(shown)
+    return shown.exit_code

@@ -25,6 +25,7 @@ from gigogne.core.events import (
     Stopping,
     Waiting,
 )
+from gigogne.core.graph import kinds
 from gigogne.core.model import Condition, Dependency, Kind, Service
 from gigogne.core.outcome import Outcome, Result, Verdict
 from gigogne.core.plan import Action, Plan, Step
@@ -140,6 +141,7 @@ class NativeOrchestrator:
 
     def _adopt(self) -> None:
         """Take over what runs already: servers are used as they are, jobs whose supervisor died are ended."""
+        kind = kinds(self._run.project)
         for handle in self._engine.find(self._run.project):
             task = self._tasks.get(handle.service)
             orphan = bool(handle.data.get("orphan"))
@@ -147,7 +149,7 @@ class NativeOrchestrator:
                 task.handle, task.launched, task.began = handle, True, time.monotonic()
                 task.adopted, task.outcome.verdict = not orphan, Verdict.SERVED
                 self._follow(task)
-            elif orphan and task is not None:
+            elif orphan and kind.get(handle.service) is Kind.JOB:
                 self._emit(Notice(handle.service, f"ended: run {handle.run} left it behind when it was killed"))
                 self._engine.stop(handle, grace=self._service(handle.service).stop_grace_period)
 
@@ -245,6 +247,13 @@ class NativeOrchestrator:
             self._emit(Output(task.step.service, line.stream, line.text))
 
     def _watch(self, task: _Task) -> None:
+        """See the service to its end, whatever the engine meets: who waits for it must hear of it."""
+        try:
+            self._see_to_the_end(task)
+        except (GigogneError, OSError) as error:
+            self._end(task, error.exit_code if isinstance(error, GigogneError) else 4, str(error))
+
+    def _see_to_the_end(self, task: _Task) -> None:
         """Wait for the health of a server, then for the end of the service."""
         assert task.handle is not None
         if task.outcome.kind is Kind.SERVER:
