@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,11 @@ def remove_tree(path: Path) -> None:
         except OSError:
             pass  # gone, or not ours: the next run tries again
 
-    if path.is_dir():
+    if not path.is_dir():
+        return
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(path, onexc=allow)
+    else:
         shutil.rmtree(path, onerror=allow)
 
 
