@@ -1,54 +1,15 @@
-"""`gigogne run` on small real projects, both ways: what runs, in which order, with which code, and what is left."""
+"""`gigogne run` on small real projects, both ways: what runs, in which order, with which code, what is left."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 from tests.conftest import Workspace
+from tests.scenarios.observe import Maker, events, outcome
 
-Maker = Callable[[str, Mapping[str, str]], Workspace]
 pytestmark = pytest.mark.usefixtures("way")
-
-
-def events(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    """The events that `--json` printed."""
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-def outcome(result: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    """Service → verdict, from the summary of `--json`."""
-    return {service["service"]: service["result"] for service in events(result)[-1]["services"]}
-
-
-def left_behind(marker: str) -> list[str]:
-    """Processes that carry `marker` in their command line or environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and marker in " ".join(process.cmdline()):
-                found.append(" ".join(process.cmdline()))
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
 
 CHAIN = """
 name: chain
@@ -142,6 +103,14 @@ services:
 """
 
 
+def test_the_summary_says_why(python_project: Maker) -> None:
+    """The line of a failed job ends with the last that it said on stderr."""
+    code = "import sys; print('working'); sys.exit('error: no such bucket')"
+    result = python_project("name: why\nservices: {a: {build: ., command: python a.py}}", {"a.py": code}).run("run")
+    assert result.returncode == 1
+    assert any(line.startswith("a  failed (1)") and "no such bucket" in line for line in result.stdout.splitlines())
+
+
 def test_a_failure_stops_the_rest(python_project: Maker) -> None:
     """The first failure decides the code; what depended on it is reported as not run, what runs is stopped."""
     result = python_project(FAILING, {}).run("run", "--json", "--jobs", "4")
@@ -194,217 +163,6 @@ def test_a_slow_dependency_leaves_its_siblings_alone(python_project: Maker, way:
     result = python_project(compose, {}).run("run", "--json")
     assert result.returncode == 5
     assert outcome(result) == {"quick": "succeeded", "slow": "succeeded", "last": "failed"}
-
-
-SERVER = """
-name: served
-services:
-  server:
-    build: .
-    command: ["python", "server.py"]
-    environment: {ADDRESS: "server:8123", READY: /data/ready}
-    expose: ["8123"]
-    volumes: ["data:/data"]
-    healthcheck: {test: ["CMD", "python", "check.py"], interval: 0.3s, timeout: 5s, retries: 3, start_period: 30s}
-    stop_grace_period: 5s
-  client:
-    build: .
-    command: ["python", "client.py"]
-    environment: {URL: "http://server:8123/"}
-    depends_on: {server: {condition: service_healthy}}
-volumes: {data: {}}
-"""
-SERVER_MODULES = {
-    "server.py": """
-        import http.server, os, signal, sys, time
-        host, port = os.environ["ADDRESS"].split(":")
-        def stop(*_):
-            print("server said goodbye", flush=True)
-            sys.exit(0)
-        signal.signal(signal.SIGTERM, stop)
-        time.sleep(0.7)
-        server = http.server.HTTPServer((host, int(port)), http.server.SimpleHTTPRequestHandler)
-        open(os.environ["READY"], "w").close()
-        server.serve_forever()
-        """,
-    "check.py": "import os, sys; print('looked'); sys.exit(not os.path.exists(os.environ['READY']))",
-    "client.py": "import os, urllib.request as r; print('status', r.urlopen(os.environ['URL']).status)",
-}
-
-
-def test_a_job_waits_for_a_healthy_server(python_project: Maker) -> None:
-    """The client starts when the health check has passed, reaches the server by its name, and the server is stopped."""
-    workspace = python_project(SERVER, SERVER_MODULES)
-    result = workspace.run("run", "--json")
-    assert result.returncode == 0, result.stdout + result.stderr
-    names = [
-        (e["event"], e["service"]) for e in events(result) if e["event"] in ("healthy", "started", "exited", "stopped")
-    ]
-    assert names == [
-        ("started", "server"),
-        ("healthy", "server"),
-        ("started", "client"),
-        ("exited", "client"),
-        ("stopped", "server"),
-    ]
-    lines = [e["text"] for e in events(result) if e["event"] == "output"]
-    assert "status 200" in lines and "server said goodbye" in lines
-    assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_run_uses_a_server_that_is_up(python_project: Maker) -> None:
-    """Beside `gigogne up server` a run adopts the server, waits for its health, and leaves it alone."""
-    workspace = python_project(SERVER, SERVER_MODULES)
-    up = workspace.start("up", "--json", "server")
-    assert up.stdout is not None
-    assert any('"healthy"' in line for line in iter(up.stdout.readline, ""))
-    for _ in range(2):
-        result = workspace.run("run", "--json")
-        assert result.returncode == 0, result.stdout + result.stderr
-        assert any(e["event"] == "started" and e["adopted"] for e in events(result) if e["service"] == "server")
-    up.send_signal(signal.SIGINT)
-    out, _ = up.communicate(timeout=30)
-    assert up.returncode == 130 and "server said goodbye" in out
-    assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
-
-
-def test_servers_stop_in_reverse_order(python_project: Maker) -> None:
-    """What was started last is stopped first; a server that is only to be started is not waited for."""
-    compose = """
-    name: order
-    services:
-      base: {build: ., command: sleep infinity, stop_grace_period: 0.2s}
-      top:
-        build: .
-        command: sleep infinity
-        stop_grace_period: 0.2s
-        healthcheck: {test: "true", interval: 1s}
-        depends_on: {base: {condition: service_started}}
-      job: {build: ., command: "true", depends_on: {top: {condition: service_healthy}}}
-    """
-    result = python_project(compose, {}).run("run", "--json")
-    assert result.returncode == 0, result.stdout
-    seen = [(e["event"], e["service"]) for e in events(result) if e["event"] in ("started", "stopped")]
-    assert seen == [("started", n) for n in ("base", "top", "job")] + [("stopped", "top"), ("stopped", "base")]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_second_interrupt_ends_it_at_once(python_project: Maker) -> None:
-    """A job that is deaf to its stop signal has its grace period; a second Ctrl-C does not wait for it."""
-    deaf = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(600)\n"
-    compose = "name: deaf\nservices: {a: {build: ., command: python deaf.py, stop_grace_period: 5m}}\n"
-    workspace = python_project(compose, {"deaf.py": deaf})
-    process = workspace.start("run", "--json")
-    assert process.stdout is not None
-    for event in ("output", "stopping"):
-        while json.loads(process.stdout.readline())["event"] != event:
-            pass
-        process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    assert process.returncode == 130 and not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
-
-
-def test_an_unhealthy_server_fails_the_run(python_project: Maker) -> None:
-    """A health check that never passes: the client is not run, the code is not zero, nothing stays."""
-    compose = SERVER.replace("start_period: 30s", "start_period: 0s").replace("check.py", "no-check.py")
-    workspace = python_project(compose, SERVER_MODULES)
-    result = workspace.run("run", "--json")
-    assert result.returncode == 1
-    assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
-    assert outcome(result) == {"server": "failed", "client": "not run"}
-
-
-def test_a_server_that_ends_early_fails_the_run(python_project: Maker) -> None:
-    """A server that exits before it was healthy is named with its code, and its last words were shown."""
-    modules = {**SERVER_MODULES, "server.py": "import sys; sys.exit('no database')"}
-    result = python_project(SERVER, modules).run("run")
-    assert result.returncode == 1
-    assert "no database" in result.stdout and "not run: server failed" in result.stdout
-
-
-SLEEPERS = """
-name: sleepers
-services:
-  one: {build: ., command: ["python", "sleeper.py", "MARK"], stop_signal: SIGINT, stop_grace_period: 3s}
-  two: {build: ., command: ["python", "sleeper.py", "MARK"], stop_grace_period: 1s}
-  never: {build: ., command: python -V, depends_on: {one: {condition: service_completed_successfully}}}
-"""
-SLEEPER = """
-import time
-print("asleep", flush=True)
-try:
-    time.sleep(600)
-except KeyboardInterrupt:
-    print("woken")
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_leaves_nothing(python_project: Maker, tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """Ctrl-C and SIGTERM stop every job, each by its own stop signal, and the code says which it was."""
-    mark = f"mark-{tmp_path.name}-{number}"
-    workspace = python_project(SLEEPERS.replace("MARK", mark), {"sleeper.py": SLEEPER})
-    process = workspace.start("run", "--json", "--jobs", "4")
-    assert process.stdout is not None
-    seen: list[str] = []
-    while sum('"asleep"' in line for line in seen) < 2:
-        line = process.stdout.readline()
-        assert line, seen
-        seen.append(line)
-    assert left_behind(mark)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == code
-    verdicts = {s["service"]: s["result"] for s in json.loads(out.splitlines()[-1])["services"]}
-    assert verdicts == {"one": "stopped", "two": "stopped", "never": "not run"}
-    assert any("woken" in line for line in out.splitlines()), "stop_signal: SIGINT was not what `one` got"
-    assert not left_behind(mark)
-    assert not list(Path(workspace.environment["GIGOGNE_DATA_DIR"]).rglob("scratch"))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_killed_supervisor_is_cleaned_up_after(python_project: Maker, tmp_path: Path) -> None:
-    """A kill -9 of Gigogne leaves its job running; the next run ends it, says so, and runs its own."""
-    mark = f"mark-{tmp_path.name}"
-    workspace = python_project(SLEEPERS.replace("MARK", mark), {"sleeper.py": SLEEPER})
-    process = workspace.start("run", "two")
-    wait_for(lambda: bool(left_behind(f"sleeper.py {mark}")))
-    process.kill()
-    process.communicate()
-    assert left_behind(f"sleeper.py {mark}")
-    workspace.write({"sleeper.py": "print('second')"})
-    result = workspace.run("run", "two")
-    assert result.returncode == 0 and "left it behind when it was killed" in result.stdout
-    assert not left_behind(mark)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_down_stops_what_another_run_left(python_project: Maker, tmp_path: Path) -> None:
-    """`down` ends orphans, keeps volumes; `down -v` removes them."""
-    mark = f"mark-{tmp_path.name}"
-    compose = (
-        SLEEPERS.replace("MARK", mark)
-        + "  keep: {build: ., command: 'true', volumes: ['data:/d']}\nvolumes: {data: {}}\n"
-    )
-    workspace = python_project(compose, {"sleeper.py": SLEEPER})
-    assert workspace.run("run", "keep").returncode == 0
-    process = workspace.start("run", "two")
-    wait_for(lambda: bool(left_behind(f"sleeper.py {mark}")))
-    process.kill()
-    process.communicate()
-    result = workspace.run("down")
-    assert "two stopped" in result.stdout and not left_behind(mark) and workspace.volume("sleepers_data").is_dir()
-    assert workspace.run("down", "-v").returncode == 0 and not workspace.volume("sleepers_data").exists()
-
-
-def test_a_job_that_takes_too_long_is_ended(python_project: Maker, tmp_path: Path) -> None:
-    """--job-timeout ends a job, and says so; the code is 124, as timeout(1) gives."""
-    mark = f"mark-{tmp_path.name}"
-    workspace = python_project(SLEEPERS.replace("MARK", mark), {"sleeper.py": SLEEPER})
-    result = workspace.run("run", "two", "--job-timeout", "1")
-    assert result.returncode == 124 and "--job-timeout" in result.stdout and not left_behind(mark)
 
 
 def test_awkward_output_arrives(python_project: Maker) -> None:

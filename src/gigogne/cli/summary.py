@@ -124,6 +124,7 @@ def _fact(outcome: Outcome) -> dict[str, Any]:
         "code": outcome.code,
         "seconds": round(outcome.seconds, 3),
         "last_line": outcome.last_line,
+        "last_error": outcome.last_error,
         "reason": outcome.reason,
     }
 
@@ -135,7 +136,8 @@ def _services(result: Result) -> Table:
             f" ({outcome.code})" if outcome.verdict is Verdict.FAILED and outcome.code else ""
         )
         seconds = f"{outcome.seconds:.1f} s" if outcome.seconds else ""
-        said = outcome.reason or (outcome.last_line if outcome.kind is Kind.JOB else "")
+        said = outcome.reason or (outcome.last_error if outcome.verdict is Verdict.FAILED else "")
+        said = said or (outcome.last_line if outcome.kind is Kind.JOB else "")
         table.add_row(outcome.service, Text(word, _COLOURS.get(outcome.verdict, "")), seconds, Text(said))
     return table
 

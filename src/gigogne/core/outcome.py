@@ -22,7 +22,10 @@ class Verdict(StrEnum):
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one step: `seconds` from start to end, `last_line` the last that it wrote on stdout."""
+    """What became of one step.
+
+    `seconds` from start to end; `last_line` and `last_error` are the last that it wrote on stdout and on stderr.
+    """
 
     service: str
     kind: Kind
@@ -30,6 +33,7 @@ class Outcome:
     code: int | None = None
     seconds: float = 0.0
     last_line: str = ""
+    last_error: str = ""
     reason: str = ""
 
 

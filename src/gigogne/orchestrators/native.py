@@ -242,8 +242,11 @@ class NativeOrchestrator:
         for line in self._engine.logs(task.handle, follow=True):
             if task.adopted:
                 continue
-            if line.stream == "stdout" and line.text.strip():
-                task.outcome.last_line = line.text.strip()
+            text = line.text.strip()
+            if text and line.stream == "stdout":
+                task.outcome.last_line = text
+            elif text:
+                task.outcome.last_error = text
             self._emit(Output(task.step.service, line.stream, line.text))
 
     def _watch(self, task: _Task) -> None:
