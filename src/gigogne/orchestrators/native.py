@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from gigogne.core.engine import Engine, Handle, Run, State, Status
@@ -34,6 +34,9 @@ from gigogne.errors import GigogneError
 __all__ = ["NativeOrchestrator"]
 
 _POLL = 0.05
+# The main thread never waits longer in one piece: the system may hand a signal to another thread, and then Python's
+# handler runs only when the main thread runs again. Windows wants it too.
+_BREATH = 0.2
 # A job that is still at it after this many seconds may be a server in truth.
 _LONG = 120.0
 TIMED_OUT = 124  # as timeout(1)
@@ -127,6 +130,9 @@ class NativeOrchestrator:
         """
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="prepare") as pool:
             futures = [pool.submit(self._prepare_one, task.step.service) for task in self._tasks.values()]
+            waiting: set[Future[None]] = set(futures)
+            while waiting:
+                waiting = wait(waiting, timeout=_BREATH).not_done
             try:
                 for future in futures:
                     future.result()
@@ -169,9 +175,8 @@ class NativeOrchestrator:
             serving = stays and any(t.launched and not t.done for t in self._tasks.values())
             if not pending and not serving:
                 return
-            # A time-out, so that Ctrl-C is noticed on Windows too.
             with contextlib.suppress(queue.Empty):
-                self._wake.get(timeout=0.5)
+                self._wake.get(timeout=_BREATH)
 
     def _ready(self) -> Iterator[_Task]:
         """The tasks whose conditions hold, as far as there is room for jobs."""
@@ -339,7 +344,8 @@ class NativeOrchestrator:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                while thread.is_alive():
+                    thread.join(_BREATH)
 
     def _running(self, shared: bool) -> list[_Task]:
         started = [t for t in self._tasks.values() if t.handle is not None and not t.done and not t.adopted]
