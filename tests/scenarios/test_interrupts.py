@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from tests.scenarios.observe import Maker, left_behind, wait_for
@@ -31,9 +32,9 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_leaves_nothing(python_project: Maker, tmp_path: Path, number: signal.Signals, code: int) -> None:
+def test_an_interrupt_leaves_nothing(python_project: Maker, number: signal.Signals, code: int) -> None:
     """Ctrl-C and SIGTERM stop every job, each by its own stop signal, and the code says which it was."""
-    mark = f"mark-{tmp_path.name}-{number}"
+    mark = f"mark-{uuid4().hex}-{number}"
     workspace = python_project(SLEEPERS.replace("MARK", mark), {"sleeper.py": SLEEPER})
     process = workspace.start("run", "--json", "--jobs", "4")
     assert process.stdout is not None
@@ -54,9 +55,9 @@ def test_an_interrupt_leaves_nothing(python_project: Maker, tmp_path: Path, numb
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_killed_supervisor_is_cleaned_up_after(python_project: Maker, tmp_path: Path) -> None:
+def test_a_killed_supervisor_is_cleaned_up_after(python_project: Maker) -> None:
     """A kill -9 of Gigogne leaves its job running; the next run ends it, says so, and runs its own."""
-    mark = f"mark-{tmp_path.name}"
+    mark = f"mark-{uuid4().hex}"
     workspace = python_project(SLEEPERS.replace("MARK", mark), {"sleeper.py": SLEEPER})
     process = workspace.start("run", "two")
     wait_for(lambda: bool(left_behind(f"sleeper.py {mark}")))
@@ -70,9 +71,9 @@ def test_a_killed_supervisor_is_cleaned_up_after(python_project: Maker, tmp_path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_down_stops_what_another_run_left(python_project: Maker, tmp_path: Path) -> None:
+def test_down_stops_what_another_run_left(python_project: Maker) -> None:
     """`down` ends orphans, keeps volumes; `down -v` removes them."""
-    mark = f"mark-{tmp_path.name}"
+    mark = f"mark-{uuid4().hex}"
     compose = (
         SLEEPERS.replace("MARK", mark)
         + "  keep: {build: ., command: 'true', volumes: ['data:/d']}\nvolumes: {data: {}}\n"
@@ -88,9 +89,9 @@ def test_down_stops_what_another_run_left(python_project: Maker, tmp_path: Path)
     assert workspace.run("down", "-v").returncode == 0 and not workspace.volume("sleepers_data").exists()
 
 
-def test_a_job_that_takes_too_long_is_ended(python_project: Maker, tmp_path: Path) -> None:
+def test_a_job_that_takes_too_long_is_ended(python_project: Maker) -> None:
     """--job-timeout ends a job, and says so; the code is 124, as timeout(1) gives."""
-    mark = f"mark-{tmp_path.name}"
+    mark = f"mark-{uuid4().hex}"
     workspace = python_project(SLEEPERS.replace("MARK", mark), {"sleeper.py": SLEEPER})
     result = workspace.run("run", "two", "--job-timeout", "1")
     assert result.returncode == 124 and "--job-timeout" in result.stdout and not left_behind(mark)
