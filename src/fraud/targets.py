@@ -150,8 +150,9 @@ class S3Target:
             self._client = _client()
             self._endpoint = self._client.meta.endpoint_url
             self._abort_abandoned()
-            # In a thread: a signal that arrives while S3 answers must not lose the name of the upload.
-            self._upload = self._threads.submit(self._create)
+            # In a thread, and with a place for its name before it starts: a signal at any moment must not lose it.
+            self._upload = Future()
+            self._threads.submit(self._create, self._upload)
             self._upload.result()
         except Exception as error:
             raise self._explain(error) from None
@@ -188,16 +189,19 @@ class S3Target:
     def abort(self) -> None:
         """Abort the upload. The parts on their way are awaited: one that came later would stay for ever."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-        if self._upload is None:
+        if self._upload is None or not self._upload.done():
             return
-        # If it was never opened, there is no name and nothing to abort.
+        # If it could not be opened, there is no name and nothing to abort.
         with suppress(Exception):
             self._client.abort_multipart_upload(**self._address())
         self._upload = None
 
-    def _create(self) -> str:
+    def _create(self, upload: Future[str]) -> None:
         target = {"Bucket": self._bucket, "Key": self._key}
-        return str(self._client.create_multipart_upload(**target, ContentType="text/csv")["UploadId"])
+        try:
+            upload.set_result(self._client.create_multipart_upload(**target, ContentType="text/csv")["UploadId"])
+        except Exception as error:
+            upload.set_exception(error)
 
     def _address(self) -> dict[str, Any]:
         assert self._upload is not None
