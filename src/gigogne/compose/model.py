@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gigogne.core.durations import seconds
@@ -21,13 +21,17 @@ from gigogne.core.model import (
 
 __all__ = ["healthcheck_of", "project_of"]
 
+# What Compose delivers as files, and where: secrets in a folder of their own, configs at the root.
+_FILES = {"secrets": "/run/secrets", "configs": "/"}
+
 
 def project_of(
     raw: Mapping[str, Any], *, directory: Path, files: tuple[Path, ...], warnings: tuple[str, ...] = ()
 ) -> Project:
     """The typed project of a canonical model."""
     plain = _unescaped(raw)
-    services = {name: _service(name, value) for name, value in plain.get("services", {}).items()}
+    files = {key: plain.get(key) or {} for key in _FILES}
+    services = {name: _service(name, value, files) for name, value in plain.get("services", {}).items()}
     volumes = {key: (value or {}).get("name", key) for key, value in plain.get("volumes", {}).items()}
     return Project(
         name=plain["name"],
@@ -51,7 +55,7 @@ def _unescaped(value: Any) -> Any:
     return value
 
 
-def _service(name: str, raw: Mapping[str, Any]) -> Service:
+def _service(name: str, raw: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> Service:
     environment = {key: str(value) for key, value in (raw.get("environment") or {}).items() if value is not None}
     networks = raw.get("networks") or {}
     return Service(
@@ -61,7 +65,11 @@ def _service(name: str, raw: Mapping[str, Any]) -> Service:
         command=_words(raw.get("command")),
         entrypoint=_words(raw.get("entrypoint")),
         environment=environment,
-        mounts=(*map(_mount, raw.get("volumes") or ()), *map(_tmpfs, raw.get("tmpfs") or ())),
+        mounts=(
+            *map(_mount, raw.get("volumes") or ()),
+            *map(_tmpfs, raw.get("tmpfs") or ()),
+            *(mount for key in _FILES for mount in _delivered(raw.get(key) or (), files[key], _FILES[key])),
+        ),
         ports=tuple(map(_port, raw.get("ports") or ())),
         expose=tuple(map(str, raw.get("expose") or ())),
         depends_on=tuple(_dependency(key, value) for key, value in (raw.get("depends_on") or {}).items()),
@@ -108,7 +116,17 @@ def _mount(raw: Mapping[str, Any]) -> Mount:
         read_only=bool(raw.get("read_only", False)),
         subpath=(raw.get("volume") or {}).get("subpath", ""),
         create_host_path=(raw.get("bind") or {}).get("create_host_path", True),
+        nocopy=bool((raw.get("volume") or {}).get("nocopy", False)),
     )
+
+
+def _delivered(entries: Sequence[Any], known: Mapping[str, Any], folder: str) -> Iterator[Mount]:
+    """Secrets or configs that are files of this machine; where the others come from, engines have to know."""
+    for entry in entries:
+        file = (known.get(entry["source"]) or {}).get("file")
+        if file is not None:
+            target = entry.get("target") or entry["source"]
+            yield Mount(MountType.BIND, file, str(PurePosixPath(folder, target)), read_only=True)
 
 
 def _tmpfs(entry: str) -> Mount:

@@ -69,7 +69,8 @@ class Mount:
     """One entry of `volumes:` or `tmpfs:`.
 
     `source` is a host path for a bind, the key of a top-level volume for a named volume, and empty for an
-    anonymous volume or a tmpfs. `target` is the path inside.
+    anonymous volume or a tmpfs. `target` is the path inside. With `nocopy` a new volume does not get the image's files.
+    A secret or a config that is a file is a read-only bind of it, as Compose makes it.
     """
 
     type: MountType
@@ -78,6 +79,7 @@ class Mount:
     read_only: bool = False
     subpath: str = ""
     create_host_path: bool = True
+    nocopy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
