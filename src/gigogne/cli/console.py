@@ -23,6 +23,7 @@ from gigogne.core.events import (
     Notice,
     Output,
     Preparing,
+    Restarting,
     RunStarted,
     Skipped,
     Started,
@@ -136,8 +137,9 @@ class Printer:
         if unheard is not None and isinstance(event, Output):
             unheard.append(event)
             return
-        if unheard is not None and isinstance(event, Exited):
+        if unheard and isinstance(event, Exited | Restarting):
             yield from unheard
+            unheard.clear()
         yield event
 
     def _follow(self, event: Event) -> None:
@@ -149,6 +151,8 @@ class Printer:
                 self._states[event.service] = "starting" if kind == "server" else "running"
             case Healthy():
                 self._states[event.service] = "healthy"
+            case Restarting():
+                self._states[event.service] = "restarting"
             case Stopping():
                 self._states[event.service] = "stopping"
             case Exited() | Stopped() | Skipped():
@@ -188,6 +192,9 @@ class Printer:
                 colour = "red" if event.code else "green"
                 detail = f": {event.detail}" if event.detail else ""
                 return Text.assemble(name, (f"exited {event.code} after {event.seconds:.1f} s{detail}", colour))
+            case Restarting():
+                words = f"exited {event.code}, starts again in {event.pause:.1f} s (restart {event.number})"
+                return Text.assemble(name, (words, "yellow"))
             case Skipped(reason=reason):
                 return Text.assemble(name, (f"not run: {reason}", "yellow"))
             case Stopped():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from gigogne.cli.console import Printer
@@ -49,9 +49,8 @@ class Session:
 
     def problems(self, names: Sequence[str]) -> list[Problem]:
         """What the engine has to say of these services, and Compose of the files."""
-        part = replace(self.project, services={name: self.project.services[name] for name in names})
         warned = [Problem("", "", text, fatal=False) for text in self.project.warnings]
-        return [*warned, *self.engine.check(part)]
+        return [*warned, *self.engine.check(self.project, names)]
 
     def check(self, names: Sequence[str]) -> int:
         """Print every problem and notice of these services; 1 where there is a problem, else 0."""
@@ -82,7 +81,7 @@ class Session:
         if fatal:
             raise UnsupportedError(fatal, "gigogne check shows this without running anything")
         self._watermark = Watermark.now(plan, self.project, self.engine)
-        run = Run(f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", self.project)
+        run = Run(f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", self.project, plan.services)
         self._orchestrator = NativeOrchestrator(
             self.engine,
             run,

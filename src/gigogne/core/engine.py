@@ -5,7 +5,8 @@ The plan decides, the engines obey. An engine is given to an orchestrator by a c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
@@ -36,18 +37,23 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line that a service wrote, without its line end."""
+    """One line that a service wrote, without its line end; `time` is when it was seen, in seconds since the epoch."""
 
     stream: Literal["stdout", "stderr"]
     text: str
+    time: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a plan. `id` is unique, sorts by time, and is safe in a file name."""
+    """One execution of a plan. `id` is unique, sorts by time, and is safe in a file name.
+
+    `services` are those that the plan starts: while the run lives, no other run stops a server among them.
+    """
 
     id: str
     project: Project
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,8 @@ class Handle:
     """A small serialisable reference to a started service. Holds no value of a variable.
 
     `data` is the engine's own (a process id, a container id), of which all know `title` (what runs, in words, where
-    that is not plain), `address` (where a server is reached from this machine) and `orphan` (whether its supervisor is
-    dead); `run` is the id of the run that started it.
+    that is not plain), `address` (where a server is reached from this machine), `orphan` (whether its supervisor is
+    dead) and `began` (when it was started, in seconds since the epoch); `run` is the id of the run that started it.
     """
 
     service: str
@@ -74,16 +80,23 @@ class Engine(Protocol):
 
     name: str
 
-    def check(self, project: Project) -> list[Problem]:
-        """Everything that this engine cannot honour or honours differently, in words; reads files only."""
+    def check(self, project: Project, services: Sequence[str]) -> list[Problem]:
+        """Everything that this engine cannot honour or honours differently of these services. Changes nothing."""
         ...
 
     def prepare(self, service: Service, run: Run) -> None:
         """Build or pull what the service needs to start, or make its environment."""
         ...
 
+    def turn(self, run: Run, *, last: bool = False) -> AbstractContextManager[frozenset[str]]:
+        """A turn, during which no other run of the project begins or ends: the services that the others need.
+
+        A run's first turn tells the others what it needs itself, and its `last` one that it needs nothing any more.
+        """
+        ...
+
     def start(self, service: Service, run: Run) -> Handle:
-        """Start the service and return at once."""
+        """Start the service and return as soon as it has started; again, when it has ended, for another try."""
         ...
 
     def status(self, handle: Handle) -> Status:
@@ -94,16 +107,16 @@ class Engine(Protocol):
         """Wait until the service has ended, or for `timeout` seconds."""
         ...
 
-    def logs(self, handle: Handle, *, follow: bool) -> Iterator[Line]:
-        """What the service wrote; with `follow`, until it has ended."""
+    def logs(self, handle: Handle, *, follow: bool, since: float = 0.0) -> Iterator[Line]:
+        """What the service wrote after `since` (seconds since the epoch); with `follow`, until it has ended."""
         ...
 
     def stop(self, handle: Handle, *, grace: float) -> None:
         """Ask the service to end by its stop signal, and end it after `grace` seconds. Safe to call twice."""
         ...
 
-    def find(self, project: Project) -> list[Handle]:
-        """The services of the project that run now, whoever started them."""
+    def find(self, project: Project, *, ended: bool = False) -> list[Handle]:
+        """The services of the project that run now, whoever started them; with `ended`, also the last that ended."""
         ...
 
     def remove(self, project: Project, *, volumes: bool) -> None:

@@ -12,6 +12,7 @@ __all__ = [
     "Notice",
     "Output",
     "Preparing",
+    "Restarting",
     "RunEnded",
     "RunStarted",
     "Skipped",
@@ -102,6 +103,15 @@ class Exited(Event):
     seconds: float
     kind: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Restarting(Event):
+    """The service ended with `code` and starts again in `pause` seconds, for the `number`th time."""
+
+    code: int
+    pause: float
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

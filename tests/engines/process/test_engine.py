@@ -45,7 +45,7 @@ class Bench:
     def start(self, project: Project, service: str = "a") -> Handle:
         """Prepare and start one service."""
         self.runs += 1
-        run = Run(f"run-{self.runs}", project)
+        run = Run(f"run-{self.runs}", project, tuple(project.services))
         self.engine.prepare(project.services[service], run)
         return self.engine.start(project.services[service], run)
 
@@ -159,7 +159,7 @@ def test_mounts(bench: Bench) -> None:
 def test_a_missing_bind_source_is_refused(bench: Bench) -> None:
     """Docker makes an empty directory; here it is a problem before the start, and nothing is made."""
     project = bench.load("services: {a: {build: ., command: 'true', volumes: ['./nope:/x']}}")
-    problems = [problem for problem in bench.engine.check(project) if problem.fatal]
+    problems = [problem for problem in bench.engine.check(project, tuple(project.services)) if problem.fatal]
     assert len(problems) == 1 and "mkdir -p" in problems[0].hint
     with pytest.raises(ComposeError, match="does not exist"):
         bench.start(project)
@@ -286,7 +286,8 @@ def test_nothing_is_left_of_a_job_but_its_logs(bench: Bench) -> None:
     """Copies, temporary files and anonymous volumes go with the job."""
     bench.python("open('junk', 'w'); print('x')", "    volumes: ['/anonymous']\n", {"big.bin": "x" * 1000})
     left = {path.name for path in bench.engine.paths.data.rglob("*") if path.is_file()}
-    assert left <= {"stdout.log", "stderr.log", "status.json", "bwrap.json"}
+    kept = {"stdout.log", "stderr.log", "stdout.times", "stderr.times", "status.json", "code", "bwrap.json"}
+    assert left <= kept
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="shows the modes that root would leave")

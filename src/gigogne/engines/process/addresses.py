@@ -6,16 +6,29 @@ set-up, macOS on 127.0.0.1 alone.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 from zlib import crc32
 
 from gigogne.errors import EngineError
 
-__all__ = ["server_addresses", "unanswered"]
+__all__ = ["Endpoint", "bind_error", "holder", "server_addresses", "unanswered"]
 
 # The last byte goes from 2 to 254: 0 and 255 look like a network and its broadcast, 1 is what people type by hand.
 _FIRST, _SPAN = 2, 253
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server listens on this machine."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
 
 
 def server_addresses(project: str, servers: Iterable[str]) -> dict[str, str]:
@@ -48,3 +61,39 @@ def unanswered(addresses: Iterable[str]) -> list[str]:
             except OSError:
                 lost.append(address)
     return lost
+
+
+def bind_error(at: Endpoint) -> OSError | None:
+    """Why nothing can listen at the endpoint now; None where it can."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":  # as servers do: a connection in TIME_WAIT does not hold the port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((at.address, at.port))
+        except OSError as error:
+            return error
+    return None
+
+
+def holder(at: Endpoint) -> str:
+    """Who listens on the port, in words that follow "is taken"; empty where this user may not know."""
+    import psutil  # only where something is wrong already
+
+    try:
+        connections = psutil.net_connections("tcp")
+    except (psutil.Error, OSError):  # macOS tells only root
+        return ""
+    for connection in connections:
+        local = connection.laddr
+        if connection.status != psutil.CONN_LISTEN or not local or local.port != at.port:
+            continue
+        everywhere = ("0.0.0.0", "::")  # noqa: S104
+        if at.address not in (*everywhere, local.ip) and local.ip not in everywhere:
+            continue
+        try:
+            name = psutil.Process(connection.pid).name() if connection.pid else "a process of another user"
+        except psutil.Error:
+            name = "a process of another user"
+        pid = f", process {connection.pid}" if connection.pid else ""
+        return f" by {name}{pid}, listening on {local.ip}"
+    return ""

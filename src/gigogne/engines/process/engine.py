@@ -8,32 +8,33 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gigogne.core.engine import Handle, Line, Run, State, Status
-from gigogne.core.graph import kinds
-from gigogne.core.model import Healthcheck, Kind, MountType, Problem, Project, Service
-from gigogne.engines.process.addresses import server_addresses, unanswered
-from gigogne.engines.process.command import Command
-from gigogne.engines.process.embedded import EmbeddedServer, embedded_server
+from gigogne.core.model import Problem, Project, Service
+from gigogne.engines.process.built import BuiltService
+from gigogne.engines.process.embedded import embedded_server
 from gigogne.engines.process.health import HealthMonitor
-from gigogne.engines.process.image import Image, check_image, prepare_image
-from gigogne.engines.process.launch import Launch, make_launch, place_mount, require_program
+from gigogne.engines.process.image import is_known_image
+from gigogne.engines.process.logs import follow_logs, read_logs, rotate_logs
+from gigogne.engines.process.network import Network, network_of, publications
 from gigogne.engines.process.paths import Paths
-from gigogne.engines.process.portable import NOTICE, portable_command
-from gigogne.engines.process.processes import Process, exit_code, spawn
+from gigogne.engines.process.portable import NOTICE
+from gigogne.engines.process.ports import port_problems
+from gigogne.engines.process.processes import Process, exit_code
+from gigogne.engines.process.publish import publish
 from gigogne.engines.process.runs import RunDirectories
-from gigogne.engines.process.sandbox import Bubblewrap, find_bubblewrap, sandbox_command, sandbox_exec
+from gigogne.engines.process.sandbox import Bubblewrap, find_bubblewrap
+from gigogne.engines.process.served import ServedService
 from gigogne.engines.process.support import key_problems
-from gigogne.errors import EngineError, ServiceError
+from gigogne.errors import EngineError
 
 __all__ = ["ProcessEngine"]
 
 _KILLED = 9  # SIGKILL, by its number: Windows has no such name
-# How often an embedded server is asked whether it is ready, and for how long at most.
-_EMBEDDED_CHECK = Healthcheck(test=("CMD",), interval=0.25, timeout=5.0, retries=240)
 
 
 @dataclass(slots=True)
@@ -43,8 +44,19 @@ class _Started:
     process: Process
     child: subprocess.Popen[bytes] | None = None
     health: HealthMonitor | None = None
-    scratch: Path | None = None
+    relay: subprocess.Popen[bytes] | None = None
+    seen_alive: bool = True
     code: int | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Town:
+    """A project as this engine runs it: what runs in place of each container, and who is reached where."""
+
+    project: Project
+    services: dict[str, BuiltService | ServedService]
+    embedded: dict[str, int]
+    network: Network
 
 
 class ProcessEngine:
@@ -59,7 +71,7 @@ class ProcessEngine:
         self.paths = paths
         self.bubblewrap = bubblewrap
         self._notify = notify
-        self._images: dict[str, Image] = {}
+        self._towns: dict[str, _Town] = {}
         self._started: dict[tuple[str, str], _Started] = {}
         self._runs: dict[str, RunDirectories] = {}
 
@@ -82,63 +94,48 @@ class ProcessEngine:
         """The engine and its way."""
         return f"{self.name} ({'portable' if self.bubblewrap is None else 'sandbox'})"
 
-    def check(self, project: Project) -> list[Problem]:
-        """Everything that cannot be honoured, or is honoured differently, of the keys, images and servers."""
-        problems = [] if self.bubblewrap else [Problem("", "", NOTICE, fatal=False)]
-        lost = unanswered(sorted(set(self.addresses(project).values())))
-        if lost:
-            aliases = "; ".join(f"sudo ifconfig lo0 alias {address} up" for address in lost)
-            message = f"servers need the loopback addresses {', '.join(lost)}, on which this system does not answer"
-            problems.append(Problem("", "", message, f"on macOS give it them: {aliases}"))
-        for service in project.services.values():
+    def check(self, project: Project, services: Sequence[str]) -> list[Problem]:
+        """What cannot be honoured, or is honoured differently, of the keys, images, servers and ports."""
+        town, problems = self._town(project), [] if self.bubblewrap else [Problem("", "", NOTICE, fatal=False)]
+        part = replace(project, services={name: project.services[name] for name in services})
+        for service in part.services.values():
             problems += key_problems(service, project)
-            server = _embedded(service)
-            if service.build is not None:
-                problems += check_image(service, project, self.paths)
-            elif server is not None:
-                problems.append(Problem(service.name, "", server.title, fatal=False))
-                problems += server.check(service)
+            if service.build is None and service.name not in town.embedded and not is_known_image(service.image):
+                message = f"the image {service.image} can only run in Docker"
+                hint = "give the service a build:, or run it with docker compose"
+                problems.append(Problem(service.name, f"services.{service.name}.image", message, hint))
             else:
-                problems.append(
-                    Problem(
-                        service.name,
-                        f"services.{service.name}.image",
-                        f"the image {service.image} can only run in Docker",
-                        "give the service a build:, or run it with docker compose",
-                    )
-                )
+                problems += town.services[service.name].check()
+        running = {handle.service for handle in self.find(project)}
+        sandboxed = self.bubblewrap is not None
+        problems += port_problems(part, town.network, town.embedded, running, sandboxed=sandboxed)
         return problems
 
     def prepare(self, service: Service, run: Run) -> None:
         """Make the image's files and environments, or install the server."""
+        self._town(run.project).services[service.name].prepare(lambda text: self._notify(service.name, text))
 
-        def progress(text: str) -> None:
-            self._notify(service.name, text)
-
-        server = _embedded(service)
-        if server is not None:
-            server.prepare(self.paths, progress)
-        else:
-            self._images[service.name] = prepare_image(service, run.project, self.paths, progress)
+    def turn(self, run: Run, *, last: bool = False) -> AbstractContextManager[frozenset[str]]:
+        """A turn, by a lock on the project's runs."""
+        return self._directories(run.project).turn(run, last=last)
 
     def start(self, service: Service, run: Run) -> Handle:
-        """Start the service's process.
+        """Start the service's process, and the relay of its ports.
 
         Raises:
             ServiceError: The command is not to be found (127) or cannot be run (126), as in Docker.
             EngineError: The server cannot be started here.
         """
         directory = self._directories(run.project).hold(run.id) / service.name
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
+        directory.mkdir(exist_ok=True)
         directory.chmod(0o755)
-        hosts = self.addresses(run.project)
-        server = _embedded(service)
-        if server is not None:
-            started = self._start_embedded(server, service, run.project, hosts[service.name], directory)
-        else:
-            started = self._start_built(service, run.project, hosts, directory)
-        self._started[run.id, service.name] = started
+        _put_aside(directory)
+        town = self._town(run.project)
+        process, child = town.services[service.name].start(directory, town.network)
+        started = self._started[run.id, service.name] = _Started(process, child)
+        started.health = town.services[service.name].watch(process, town.network)
+        ports = {p.at: town.network.endpoint(service.name, p.target) for p in publications(service)}
+        started.relay = publish(ports, directory, everywhere=service.name not in town.embedded)
         return self._handle(service.name, run.id, run.project)
 
     def status(self, handle: Handle) -> Status:
@@ -153,13 +150,16 @@ class ProcessEngine:
 
     def wait(self, handle: Handle, *, timeout: float | None) -> Status:
         """Wait for the end of the process."""
-        started = self._of(handle)
-        self._code(started, timeout)
+        self._code(self._of(handle), timeout)
         return self.status(handle)
 
-    def logs(self, handle: Handle, *, follow: bool) -> Iterator[Line]:
-        """The lines of its log files."""
-        return self._of(handle).process.lines(follow=follow)
+    def logs(self, handle: Handle, *, follow: bool, since: float = 0.0) -> Iterator[Line]:
+        """The lines of its log files; with `follow` those of the present try, else of all tries."""
+        started = self._of(handle)
+        directory = started.process.directory
+        if not follow:
+            return read_logs(directory, since=since)
+        return follow_logs(directory, started.process.alive, since=since, record=started.child is not None)
 
     def stop(self, handle: Handle, *, grace: float) -> None:
         """Its stop signal, then after `grace` seconds the end of it and of all its children."""
@@ -172,14 +172,14 @@ class ProcessEngine:
         started.process.kill()
         self._code(started, timeout=5)
 
-    def find(self, project: Project) -> list[Handle]:
-        """What runs of this project. `data["orphan"]` says that its supervisor is dead."""
+    def find(self, project: Project, *, ended: bool = False) -> list[Handle]:
+        """What runs of this project, and with `ended` what ran last."""
         directories = self._directories(project)
         found = []
-        for run, name, process in directories.processes():
-            key = (run, name)
-            if key not in self._started:
-                self._started[key] = _Started(process, health=self._watch_found(project, name, process))
+        for run, name, process in directories.processes(ended=ended):
+            started = self._started.setdefault((run, name), _Started(process, seen_alive=process.alive()))
+            if started.health is None and started.child is None:
+                started.health = self._watch_found(project, name, process)
             found.append(self._handle(name, run, project, orphan=not directories.supervised(run)))
         return found
 
@@ -192,115 +192,41 @@ class ProcessEngine:
             shutil.rmtree(self.paths.volume(name), ignore_errors=True)
         shutil.rmtree(self.paths.project(project.name), ignore_errors=True)
 
-    def addresses(self, project: Project) -> dict[str, str]:
-        """The loopback address of each server of the project, under its name and its aliases."""
-        servers = [name for name, kind in kinds(project).items() if kind is Kind.SERVER]
-        by_name = server_addresses(project.name, servers)
-        aliases = {alias: by_name[name] for name in servers for alias in project.services[name].aliases}
-        return aliases | by_name
-
     def where(self, service: Service, project: Project) -> str:
-        """How to reach a server from this machine, in words: its address, and its port where that is known."""
-        address = self.addresses(project).get(service.name, "127.0.0.1")
-        server = _embedded(service)
-        ports = [server.port(service)] if server else [*(port.target for port in service.ports), *service.expose]
+        """How to reach a server from this machine, in words: where it is published, else its address and ports."""
+        published = [str(publication.at) for publication in publications(service)]
+        if published:
+            return ", ".join(published)
+        town = self._town(project)
+        if service.name in town.embedded:
+            return str(town.network.endpoint(service.name, town.embedded[service.name]))
+        address = town.network.endpoint(service.name, 0).address
+        ports = [*(port.target for port in service.ports), *service.expose]
         return ", ".join(f"{address}:{port}" for port in ports) or address
 
-    def _start_embedded(
-        self, server: EmbeddedServer, service: Service, project: Project, address: str, directory: Path
-    ) -> _Started:
-        data = self._data_of(server, service, project, directory)
-        runtime = directory / "runtime"
-        runtime.mkdir()
-        binary = self.bubblewrap.path if self.bubblewrap else None
-        command = server.command(service, address, data, runtime, self.paths, binary)
-        process, child = _spawn(service, command, directory)
-        return _Started(process, child, self._watch_embedded(server, service, address), runtime)
-
-    def _start_built(self, service: Service, project: Project, hosts: dict[str, str], directory: Path) -> _Started:
-        scratch = directory / "scratch"
-        scratch.mkdir()
-        image = self._images[service.name]
-        launch = make_launch(service, project, image, self.paths, hosts, scratch)
-        command = self._command(launch)
-        number = service.stop_signal or image.config.stop_signal
-        if number:
-            command = replace(command, stop_signal=_signal(number, service))
-        process, child = _spawn(service, command, directory)
-        return _Started(process, child, self._watch(launch, process, service), scratch)
-
-    def _command(self, launch: Launch) -> Command:
-        if self.bubblewrap:
-            command, program = sandbox_command(launch, self.bubblewrap), launch.argv[0]
-        else:
-            command = portable_command(launch)
-            program = command.argv[0]
-        require_program(launch, program, command.environment["PATH"], sandboxed=command.sandboxed)
-        return command
-
-    def _probe(self, launch: Launch, process: Process, check: Healthcheck, timeout: float) -> bool:
-        """Whether one look at the service finds it well."""
-        form, *words = check.test
-        shell = ["cmd", "/c"] if sys.platform == "win32" else ["/bin/sh", "-c"]
-        argv = (*shell, " ".join(words)) if form == "CMD-SHELL" else tuple(words)
-        if self.bubblewrap:
-            pid = process.inner_pid()
-            if pid is None:
-                return False
-            command = sandbox_exec(launch, pid, argv)
-        else:
-            command = portable_command(replace(launch, argv=argv))
-        try:
-            looked = subprocess.run(
-                command.argv,
-                env=dict(command.environment),
-                cwd=command.directory,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        return looked.returncode == 0
-
-    def _data_of(self, server: EmbeddedServer, service: Service, project: Project, directory: Path) -> Path:
-        """Where a server's data lies: in the mount at its data directory, else in the project's own directory."""
-        target = server.data_target(service)
-        for mount in service.mounts:
-            under = f"{target}/".startswith(f"{mount.target.rstrip('/')}/")
-            if under and mount.type in (MountType.VOLUME, MountType.BIND) and mount.source:
-                source = place_mount(mount, service, project, self.paths, directory).source
-                assert source is not None
-                return source
-        data = self.paths.project(project.name) / "data" / service.name
-        data.mkdir(parents=True, exist_ok=True)
-        return data
+    def _town(self, project: Project) -> _Town:
+        """The project as it runs here; made once, because each service asks for it."""
+        known = self._towns.get(project.name)
+        if known is not None and known.project is project:
+            return known
+        services: dict[str, BuiltService | ServedService] = {}
+        for service in project.services.values():
+            server = embedded_server(service.image) if service.build is None else None
+            if server is not None:
+                services[service.name] = ServedService(server, service, project, self.paths, self.bubblewrap)
+            else:
+                services[service.name] = BuiltService(service, project, self.paths, self.bubblewrap)
+        embedded = {name: each.embedded_port for name, each in services.items() if each.embedded_port is not None}
+        town = _Town(project, services, embedded, network_of(project, embedded))
+        self._towns[project.name] = town
+        return town
 
     def _watch_found(self, project: Project, name: str, process: Process) -> HealthMonitor | None:
-        """The health of a service that somebody else started; None where we cannot look at it."""
-        service = project.services.get(name)
-        if service is None:
+        """The health of a service that somebody else started; None where we cannot look at it, or not yet."""
+        if name not in project.services or not process.alive():
             return None
-        hosts, server = self.addresses(project), _embedded(service)
-        if server is not None:
-            return self._watch_embedded(server, service, hosts[name])
-        if name not in self._images:
-            return None
-        scratch = process.directory / "scratch"
-        return self._watch(
-            make_launch(service, project, self._images[name], self.paths, hosts, scratch), process, service
-        )
-
-    def _watch_embedded(self, server: EmbeddedServer, service: Service, address: str) -> HealthMonitor:
-        return HealthMonitor(_EMBEDDED_CHECK, lambda _timeout: server.ready(service, address), once=True)
-
-    def _watch(self, launch: Launch, process: Process, service: Service) -> HealthMonitor | None:
-        """The health check of the service at work, where it has one."""
-        check = service.healthcheck
-        if check is None or not check.test:
-            return None
-        return HealthMonitor(check, lambda timeout: self._probe(launch, process, check, timeout))
+        town = self._town(project)
+        return town.services[name].watch(process, town.network)
 
     def _code(self, started: _Started, timeout: float | None) -> int | None:
         """The exit code, once the process has ended within `timeout` seconds; what it leaves is cleaned up then."""
@@ -313,22 +239,29 @@ class ProcessEngine:
             # Who ends without a word of it was killed.
             code = started.process.code_left_behind()
             started.code = 128 + _KILLED if code is None else code
-        if started.code is not None:
-            if started.health:
-                started.health.stop()
-            if not started.process.sandboxed:
-                _end_session(started.process.pid)
-            if started.scratch is not None:
-                shutil.rmtree(started.scratch, ignore_errors=True)
+        # The id of one that had ended before may be another process's by now.
+        if started.code is not None and started.seen_alive:
+            self._clean_up(started)
         return started.code
+
+    def _clean_up(self, started: _Started) -> None:
+        assert started.code is not None
+        started.process.leave_behind(started.code)
+        if started.health:
+            started.health.stop()
+        if started.relay:
+            started.relay.kill()
+            started.relay.wait()
+        if not started.process.sandboxed:
+            _end_session(started.process.pid)
+        shutil.rmtree(started.process.directory / "scratch", ignore_errors=True)
 
     def _handle(self, name: str, run: str, project: Project, *, orphan: bool = False) -> Handle:
         process = self._started[run, name].process
-        data = {"pid": process.pid, "directory": str(process.directory), "orphan": orphan}
-        service = project.services.get(name)
-        if service is not None and kinds(project)[name] is Kind.SERVER:
-            server = _embedded(service)
-            data |= {"title": server.title if server else "", "address": self.where(service, project)}
+        data = {"pid": process.pid, "directory": str(process.directory), "orphan": orphan, "began": process.created}
+        service, town = project.services.get(name), self._town(project)
+        if service is not None and name in town.network.hosts:
+            data |= {"title": town.services[name].title, "address": self.where(service, project)}
         return Handle(name, self.name, run, data)
 
     def _of(self, handle: Handle) -> _Started:
@@ -337,7 +270,7 @@ class ProcessEngine:
             process = Process.read(Path(handle.data["directory"]))
             if process is None:
                 raise EngineError(f"nothing is left of {handle.service} in {handle.data['directory']}", "run it again")
-            self._started[key] = _Started(process)
+            self._started[key] = _Started(process, seen_alive=process.alive())
         return self._started[key]
 
     def _directories(self, project: Project) -> RunDirectories:
@@ -346,33 +279,12 @@ class ProcessEngine:
         return self._runs[project.name]
 
 
-def _embedded(service: Service) -> EmbeddedServer | None:
-    return embedded_server(service.image) if service.build is None else None
-
-
-def _spawn(service: Service, command: Command, directory: Path) -> tuple[Process, subprocess.Popen[bytes]]:
-    try:
-        return spawn(command, directory)
-    except OSError as error:
-        code = 127 if isinstance(error, FileNotFoundError) else 126
-        raise ServiceError(
-            f"{service.name}: {command.argv[0]} cannot be started: {error.strerror}",
-            "correct the command of the service",
-            service=service.name,
-            exit_code=code,
-        ) from error
-
-
-def _signal(name: str, service: Service) -> int:
-    try:
-        return int(name) if name.isdigit() else int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
-    except KeyError:
-        raise ServiceError(
-            f"services.{service.name}.stop_signal: this system knows no {name}",
-            "write a signal such as SIGINT",
-            service=service.name,
-            exit_code=126,
-        ) from None
+def _put_aside(directory: Path) -> None:
+    """Make room in a service's directory for another try; its logs stay."""
+    for name in ("status.json", "code", "bwrap.json"):
+        (directory / name).unlink(missing_ok=True)
+    shutil.rmtree(directory / "scratch", ignore_errors=True)
+    rotate_logs(directory)
 
 
 def _end_session(pid: int) -> None:

@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from gigogne.engines.process.command import Command
 from gigogne.engines.process.image.environment import executables
@@ -25,6 +26,7 @@ NOTICE = (
 )
 # Variables whose whole value may be a bare host name; elsewhere `postgres` is a user, a database, a word.
 _HOST_VARIABLE = re.compile(r"HOST|SERVER|ADDR|ENDPOINT|BROKER|NODE|PEER|MASTER")
+_NOTHING_MOVED: Mapping[tuple[str, int], int] = MappingProxyType({})
 # What Windows needs of the caller's environment to start a program at all.
 _WINDOWS = (
     "SYSTEMROOT",
@@ -37,14 +39,18 @@ _WINDOWS = (
 )
 
 
-def portable_command(launch: Launch) -> Command:
-    """The launch in the words of this machine. What the image copied is copied again, so that writes stay private."""
+def portable_command(launch: Launch, moved: Mapping[tuple[str, int], int] = _NOTHING_MOVED) -> Command:
+    """The launch in the words of this machine. What the image copied is copied again, so that writes stay private.
+
+    `moved` are the ports that others stand in for (`Network.moved`).
+    """
     table = _path_table(launch)
 
     def translate(name: str, text: str) -> str:
         if name.endswith("PATH"):  # a list: the image separates its entries by `:`, Windows by `;`
             return os.pathsep.join(rewrite_paths(entry, table) for entry in text.split(":"))
-        return rewrite_hosts(rewrite_paths(text, table), launch.hosts, bare=bool(_HOST_VARIABLE.search(name)))
+        bare = bool(_HOST_VARIABLE.search(name))
+        return rewrite_hosts(rewrite_paths(text, table), launch.hosts, moved, bare=bare)
 
     environment = {name: translate(name, value) for name, value in launch.environment.items()}
     environment["PATH"] = _search_path(launch, table)
@@ -122,27 +128,35 @@ def rewrite_paths(text: str, table: Mapping[str, str]) -> str:
     return pattern.sub(lambda match: table[match.group()], text)
 
 
-def rewrite_hosts(text: str, hosts: Mapping[str, str], *, bare: bool = False) -> str:
+def rewrite_hosts(
+    text: str, hosts: Mapping[str, str], moved: Mapping[tuple[str, int], int] = _NOTHING_MOVED, *, bare: bool = False
+) -> str:
     """`text` with the names of services replaced by their addresses, where they are addresses.
 
     That is: the host of a URL, `name:port`, `host=name`, and with `bare` a value (or each of a comma list) that is
-    nothing but the name.
+    nothing but the name. A port that has `moved` is replaced with its name, and written where a URL leaves it out.
     """
     if not hosts:
         return text
     names = "|".join(re.escape(name) for name in sorted(hosts, key=len, reverse=True))
 
     def address(match: re.Match[str]) -> str:
-        return match.group(1) + hosts[match.group(2)]
+        before, name, port = match.groups()
+        ours = {known: to for (of, known), to in moved.items() if of == name}
+        if port is None:
+            written = f":{next(iter(ours.values()))}" if before.endswith(("://", "@")) and len(ours) == 1 else ""
+        else:
+            written = f":{ours.get(int(port[1:]), port[1:])}"
+        return f"{before}{hosts[name]}{written}"
 
     patterns: list[str] = [
         # What follows s3:// or gs:// is a bucket.
-        rf"((?<!s3)(?<!s3a)(?<!gs)://(?:[^\s/@?#]*@)?)({names})(?=[:/?#,\s]|$)",
-        rf"((?:^|[\s,;=@\"'])(?:host=)?)({names})(?=:\d)",
-        rf"(\bhost=)({names})(?=\s|$|&)",
+        rf"((?<!s3)(?<!s3a)(?<!gs)://(?:[^\s/@?#]*@)?)({names})(:\d+)?(?=[:/?#,\s]|$)",
+        rf"((?:^|[\s,;=@\"'])(?:host=)?)({names})(:\d+)",
+        rf"(\bhost=)({names})(:\d+)??(?=\s|$|&)",
     ]
     if bare:
-        patterns.append(rf"((?:^|,))({names})(?=,|$)")
+        patterns.append(rf"((?:^|,))({names})(:\d+)??(?=,|$)")
     replace: Callable[[re.Match[str]], str] = address
     for pattern in patterns:
         text = re.sub(pattern, replace, text)

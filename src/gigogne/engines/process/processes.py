@@ -14,17 +14,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psutil
 
-from gigogne.core.engine import Line
 from gigogne.engines.process.command import Command
 
-__all__ = ["Process", "exit_code", "spawn"]
+__all__ = ["Process", "exit_code", "own_session", "spawn"]
 
 _POLL = 0.02
 _POLL_FIRST, _POLL_LAST = 0.001, 0.05
@@ -91,8 +89,15 @@ class Process:
             time.sleep(_POLL / 4)
         return None
 
+    def leave_behind(self, code: int) -> None:
+        """Write its exit code down, for those who are not its parent."""
+        with contextlib.suppress(OSError):
+            (self.directory / "code").write_text(str(code), encoding="ascii")
+
     def code_left_behind(self) -> int | None:
-        """The exit code that bubblewrap wrote down, for those who are not its parent."""
+        """The exit code that its supervisor or else bubblewrap wrote down."""
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.directory / "code").read_text(encoding="ascii"))
         code = self._report().get("exit-code")
         return None if code is None else int(code)
 
@@ -119,24 +124,6 @@ class Process:
                 with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                     member.kill()
 
-    def lines(self, *, follow: bool) -> Iterator[Line]:
-        """What it wrote, as far as it has; with `follow`, until it has ended."""
-        with contextlib.ExitStack() as stack:
-            tails = [
-                (stream, _Tail(stack.enter_context((self.directory / f"{stream}.log").open("rb"))))
-                for stream in ("stdout", "stderr")
-            ]
-            pause = _POLL_FIRST
-            while True:
-                ended = not follow or not self.alive()  # asked before reading: what comes later is read next time
-                read = [Line(stream, text) for stream, tail in tails for text in tail.read(last=ended)]  # type: ignore[arg-type]
-                yield from read
-                if ended:
-                    return
-                # A job of milliseconds is not kept waiting, and one of hours costs next to nothing.
-                pause = _POLL_FIRST if read else min(pause * 1.5, _POLL_LAST)
-                time.sleep(pause)
-
     def _report(self) -> dict[str, Any]:
         """What bubblewrap reported so far: one JSON object a line."""
         report: dict[str, Any] = {}
@@ -152,30 +139,6 @@ class Process:
             return process if abs(process.create_time() - self.created) < 1 else None
         except psutil.NoSuchProcess:
             return None
-
-
-class _Tail:
-    """The new lines of a growing file, bytes in, text out; keeps the beginning of an unfinished line."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._rest = b""
-
-    def read(self, *, last: bool) -> Iterator[str]:
-        """Every line that is whole, and with `last` the unfinished one too."""
-        while chunk := self._file.read(_LINE_MAX):
-            *whole, self._rest = (self._rest + chunk).split(b"\n")
-            yield from map(_text, whole)
-            if len(self._rest) >= _LINE_MAX:
-                yield _text(self._rest)
-                self._rest = b""
-        if last and self._rest:
-            yield _text(self._rest)
-            self._rest = b""
-
-
-def _text(line: bytes) -> str:
-    return line.removesuffix(b"\r").decode("utf-8", errors="replace")
 
 
 def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[bytes]]:
@@ -198,10 +161,6 @@ def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[
             import pwd
 
             options |= {"user": command.user, "group": pwd.getpwuid(command.user).pw_gid, "extra_groups": []}
-        if sys.platform == "win32":
-            options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
-        else:
-            options["start_new_session"] = True
         child = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -210,10 +169,18 @@ def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[
             env=dict(command.environment),
             cwd=command.directory,
             **options,
+            **own_session(),
         )
     process = Process(child.pid, _created(child.pid), directory, command.sandboxed, int(command.stop_signal))
     _write_status(process)
     return process, child
+
+
+def own_session() -> dict[str, Any]:
+    """The options of `Popen` for a process that Ctrl-C and the end of this one do not reach."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
 
 
 def _created(pid: int) -> float:

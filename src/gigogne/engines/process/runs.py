@@ -1,15 +1,20 @@
-"""The directories of runs: who supervises them, what still runs in them, and when they go.
+"""The directories of runs: who supervises them, what they need, what still runs in them, and when they go.
 
 A run's directory says which process supervises it, and holds a directory for each of its services. A service whose
-supervisor is dead is an orphan, however the supervisor died: nobody needs to have lived to write that down.
+supervisor is dead is an orphan, however the supervisor died: nobody needs to have lived to write that down. In the
+same way a run needs its services while its supervisor lives and its list of them is there.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from gigogne.core.engine import Run
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.processes import Process
 
@@ -25,23 +30,41 @@ class RunDirectories:
     def __init__(self, paths: Paths, project: str) -> None:
         self._folder = paths.runs(project)
         self._held: set[str] = set()
+        self._lock = threading.Lock()
 
     def hold(self, run: str) -> Path:
         """The directory of a run that this process supervises; made when it is new."""
         directory = self._folder / run
-        if run not in self._held:
-            directory.mkdir(parents=True)
-            Process.this_one(directory)
-            self._held.add(run)
-            self._prune()
+        with self._lock:
+            if run not in self._held:
+                directory.mkdir(parents=True)
+                Process.this_one(directory)
+                self._held.add(run)
+                self._prune()
         return directory
 
-    def processes(self) -> Iterator[tuple[str, str, Process]]:
-        """What still runs: the run, the service, the process."""
-        for directory in self._directories():
+    @contextlib.contextmanager
+    def turn(self, run: Run, *, last: bool) -> Iterator[frozenset[str]]:
+        """`Engine.turn`."""
+        from filelock import FileLock
+
+        list_of_needs = self.hold(run.id) / "needs.json"
+        with FileLock(self._folder / "turn.lock"):
+            if not last:
+                list_of_needs.write_text(json.dumps(run.services), encoding="utf-8")
+            others = [path for path in self._directories() if path.name != run.id and self.supervised(path.name)]
+            yield frozenset(service for other in others for service in _needs(other))
+            if last:
+                list_of_needs.unlink(missing_ok=True)
+
+    def processes(self, *, ended: bool = False) -> Iterator[tuple[str, str, Process]]:
+        """What still runs: the run, the service, the process; with `ended`, each service's last that does not, too."""
+        seen: set[str] = set()
+        for directory in reversed(self._directories()):
             for folder in sorted(path for path in directory.iterdir() if path.is_dir()):
                 process = Process.read(folder)
-                if process is not None and process.alive():
+                if process is not None and (process.alive() or (ended and folder.name not in seen)):
+                    seen.add(folder.name)
                     yield directory.name, folder.name, process
 
     def supervised(self, run: str) -> bool:
@@ -56,6 +79,7 @@ class RunDirectories:
                 shutil.rmtree(directory, ignore_errors=True)
 
     def _directories(self) -> list[Path]:
+        """The directories, oldest first."""
         return sorted(path for path in self._folder.glob("*") if path.is_dir())
 
     def _prune(self) -> None:
@@ -63,3 +87,12 @@ class RunDirectories:
         for directory in self._directories()[:-_KEPT]:
             if directory.name not in busy and not self.supervised(directory.name):
                 shutil.rmtree(directory, ignore_errors=True)
+
+
+def _needs(directory: Path) -> list[str]:
+    """The services that a run needs: none before its first turn, and none after its last."""
+    try:
+        needs: list[str] = json.loads((directory / "needs.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return needs

@@ -1,0 +1,133 @@
+"""A service whose own code runs: built from a Dockerfile, or an image that can be made without Docker."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gigogne.core.model import Healthcheck, Problem, Project, Service
+from gigogne.engines.process.command import Command
+from gigogne.engines.process.health import HealthMonitor
+from gigogne.engines.process.image import Image, check_image, prepare_image
+from gigogne.engines.process.launch import Launch, make_launch, require_program
+from gigogne.engines.process.network import Network
+from gigogne.engines.process.paths import Paths
+from gigogne.engines.process.portable import portable_command
+from gigogne.engines.process.processes import Process, spawn
+from gigogne.engines.process.sandbox import Bubblewrap, sandbox_command, sandbox_exec
+from gigogne.errors import ServiceError
+
+__all__ = ["BuiltService"]
+
+
+class BuiltService:
+    """A service as a process of this machine, in the sandbox or, with `bubblewrap` None, in the portable way."""
+
+    title = ""
+    embedded_port: int | None = None
+
+    def __init__(self, service: Service, project: Project, paths: Paths, bubblewrap: Bubblewrap | None) -> None:
+        self._service = service
+        self._project = project
+        self._paths = paths
+        self._bubblewrap = bubblewrap
+        self._image: Image | None = None
+
+    def check(self) -> list[Problem]:
+        """What of its Dockerfile or image cannot be honoured, or is honoured in another way."""
+        return check_image(self._service, self._project, self._paths, sandboxed=self._bubblewrap is not None)
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        """Make the image's files and environments."""
+        self._image = prepare_image(self._service, self._project, self._paths, progress)
+
+    def start(self, directory: Path, network: Network) -> tuple[Process, subprocess.Popen[bytes]]:
+        """Start it, with its files in `directory`.
+
+        Raises:
+            ServiceError: The command is not to be found (127) or cannot be run (126), as in Docker.
+        """
+        scratch = directory / "scratch"
+        scratch.mkdir()
+        launch = self._launch(scratch, network)
+        command = self._command(launch, network)
+        name = self._service.stop_signal or launch.image.config.stop_signal
+        if name:
+            command = replace(command, stop_signal=_signal(name, self._service))
+        return _spawn(self._service, command, directory)
+
+    def watch(self, process: Process, network: Network) -> HealthMonitor | None:
+        """The health check of the service at work, where it has one that can be made from here."""
+        check = self._service.healthcheck
+        if check is None or not check.test or self._image is None:
+            return None
+        launch = self._launch(process.directory / "scratch", network)
+        return HealthMonitor(check, lambda timeout: self._probe(launch, process, check, timeout, network))
+
+    def _launch(self, scratch: Path, network: Network) -> Launch:
+        assert self._image is not None, "prepare comes first"
+        return make_launch(self._service, self._project, self._image, self._paths, network.hosts, scratch)
+
+    def _command(self, launch: Launch, network: Network) -> Command:
+        if self._bubblewrap:
+            command, program = sandbox_command(launch, self._bubblewrap), launch.argv[0]
+        else:
+            command = portable_command(launch, network.moved)
+            program = command.argv[0]
+        require_program(launch, program, command.environment["PATH"], sandboxed=command.sandboxed)
+        return command
+
+    def _probe(self, launch: Launch, process: Process, check: Healthcheck, timeout: float, network: Network) -> bool:
+        """Whether one look at the service finds it well."""
+        form, *words = check.test
+        shell = ["cmd", "/c"] if sys.platform == "win32" else ["/bin/sh", "-c"]
+        argv = (*shell, " ".join(words)) if form == "CMD-SHELL" else tuple(words)
+        if self._bubblewrap:
+            pid = process.inner_pid()
+            if pid is None:
+                return False
+            command = sandbox_exec(launch, pid, argv)
+        else:
+            command = portable_command(replace(launch, argv=argv), network.moved)
+        try:
+            looked = subprocess.run(
+                command.argv,
+                env=dict(command.environment),
+                cwd=command.directory,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return looked.returncode == 0
+
+
+def _spawn(service: Service, command: Command, directory: Path) -> tuple[Process, subprocess.Popen[bytes]]:
+    try:
+        return spawn(command, directory)
+    except OSError as error:
+        code = 127 if isinstance(error, FileNotFoundError) else 126
+        raise ServiceError(
+            f"{service.name}: {command.argv[0]} cannot be started: {error.strerror}",
+            "correct the command of the service",
+            service=service.name,
+            exit_code=code,
+        ) from error
+
+
+def _signal(name: str, service: Service) -> int:
+    try:
+        return int(name) if name.isdigit() else int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
+    except KeyError:
+        raise ServiceError(
+            f"services.{service.name}.stop_signal: this system knows no {name}",
+            "write a signal such as SIGINT",
+            service=service.name,
+            exit_code=126,
+        ) from None

@@ -1,0 +1,165 @@
+"""What services wrote: files that grow while a service runs, and stay when whoever watched it is dead.
+
+=====================  ==========================================================================
+`stdout.log`           the lines as they came; the service writes them itself
+`stdout.1.log` …       those of the tries before, where a restart policy made more than one
+`stdout.times`         when they came: lines of `offset time`, for `logs --since`; the supervisor's
+=====================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from heapq import merge
+from pathlib import Path
+from typing import IO, Literal
+
+from gigogne.core.engine import Line
+
+__all__ = ["follow_logs", "read_logs", "rotate_logs"]
+
+_Stream = Literal["stdout", "stderr"]
+_STREAMS: tuple[_Stream, ...] = ("stdout", "stderr")
+_POLL_FIRST, _POLL_LAST = 0.001, 0.05
+# A line longer than this comes in pieces: memory stays flat whatever a service prints.
+_LINE_MAX = 65536
+# How fine the record of times is, in seconds.
+_GRAIN = 0.05
+
+
+def rotate_logs(directory: Path) -> None:
+    """Put the logs of a try that is over beside those of the tries before it."""
+    number = 1 + len(list(directory.glob("stdout.*.log")))
+    for stream in _STREAMS:
+        for suffix in ("log", "times"):
+            file = directory / f"{stream}.{suffix}"
+            if file.exists():
+                file.replace(directory / f"{stream}.{number}.{suffix}")
+
+
+def follow_logs(
+    directory: Path, alive: Callable[[], bool], *, since: float = 0.0, record: bool = False
+) -> Iterator[Line]:
+    """The lines of the present try as they come, until the service is not `alive` any more.
+
+    Args:
+        directory: The service's own.
+        alive: Whether more may come.
+        since: Leave out what came before, in seconds since the epoch.
+        record: Write down when lines come; for the one who started the service.
+    """
+    with contextlib.ExitStack() as stack:
+        tails = [stack.enter_context(_Tail(directory, stream, since, record)) for stream in _STREAMS]
+        pause = _POLL_FIRST
+        while True:
+            ended = not alive()  # asked before reading: what comes later is read next time
+            heard = False
+            for tail in tails:
+                for line in tail.read(last=ended):
+                    heard = True
+                    yield line
+            if ended:
+                return
+            # A job of milliseconds is not kept waiting, and one of hours costs next to nothing.
+            pause = _POLL_FIRST if heard else min(pause * 1.5, _POLL_LAST)
+            time.sleep(pause)
+
+
+def read_logs(directory: Path, *, since: float = 0.0) -> Iterator[Line]:
+    """The lines so far, of all tries, both streams in the order of their times as far as these are known."""
+    tries = sorted(int(path.name.split(".")[1]) for path in directory.glob("stdout.*.log"))
+    for number in (*(f".{each}" for each in tries), ""):
+        with contextlib.ExitStack() as stack:
+            tails = [stack.enter_context(_Tail(directory, f"{s}{number}", since, record=False)) for s in _STREAMS]
+            yield from merge(*(tail.read(last=True) for tail in tails), key=lambda line: line.time)
+
+
+class _Tail:
+    """The new lines of a growing file, bytes in, text out; keeps the beginning of an unfinished line."""
+
+    def __init__(self, directory: Path, name: str, since: float, record: bool) -> None:
+        self._stream: _Stream = "stdout" if name.startswith("stdout") else "stderr"
+        self._file = (directory / f"{name}.log").open("rb")
+        times = directory / f"{name}.times"
+        self._record: IO[str] | None = times.open("a", encoding="ascii") if record else None
+        self._known = [] if record else list(_times(times))
+        self._next = 0  # of the known times, the first that may still be of use
+        self._recorded, self._recorded_end = 0.0, 0
+        self._rest = b""
+        self._end = 0  # the offset of what comes next
+        if since:
+            self._begin(since)
+
+    def __enter__(self) -> _Tail:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        if self._record:
+            if self._end > self._recorded_end:
+                self._write(time.time())
+            self._record.close()
+
+    def _begin(self, since: float) -> None:
+        """Go to the first line that came after `since`; what nobody saw come counts as later."""
+        before = [offset for offset, seen in self._known if seen <= since]
+        self._end = before[-1] if before else 0
+        self._file.seek(self._end)
+        if before and self._end:
+            # The record may end in the middle of a line.
+            self._file.seek(self._end - 1)
+            self._end += len(self._file.readline()) - 1
+
+    def read(self, *, last: bool) -> Iterator[Line]:
+        """Every line that is whole, and with `last` the unfinished one too."""
+        while chunk := self._file.read(_LINE_MAX):
+            self._end += len(chunk)
+            now = self._note()
+            *whole, self._rest = (self._rest + chunk).split(b"\n")
+            begin = self._end - len(chunk)
+            for line in whole:
+                yield self._line(line, now or self._time(begin))
+                begin += len(line) + 1
+            if len(self._rest) >= _LINE_MAX:
+                yield self._line(self._rest, now or self._time(begin))
+                self._rest = b""
+        if last and self._rest:
+            yield self._line(self._rest, self._time(self._end))
+            self._rest = b""
+
+    def _note(self) -> float:
+        """Write down that the file has come so far; the time, or 0 where the record is only read."""
+        if self._record is None:
+            return 0.0
+        now = time.time()
+        if now - self._recorded >= _GRAIN:
+            self._write(now)
+        return now
+
+    def _write(self, now: float) -> None:
+        assert self._record is not None
+        self._recorded, self._recorded_end = now, self._end
+        self._record.write(f"{self._end} {now:.3f}\n")
+        self._record.flush()
+
+    def _time(self, offset: int) -> float:
+        """When the file came to an offset, by the record; where there is none, when it was last written to."""
+        while self._next < len(self._known) and self._known[self._next][0] < offset:
+            self._next += 1
+        if self._next < len(self._known):
+            return self._known[self._next][1]
+        return Path(self._file.name).stat().st_mtime
+
+    def _line(self, line: bytes, seen: float) -> Line:
+        return Line(self._stream, line.removesuffix(b"\r").decode("utf-8", errors="replace"), seen)
+
+
+def _times(record: Path) -> Iterator[tuple[int, float]]:
+    """The offsets and times of a record; a line that is only half written is no line."""
+    with contextlib.suppress(OSError):
+        for line in record.read_text(encoding="ascii").splitlines(keepends=True):
+            offset, _, seen = line.partition(" ")
+            if line.endswith("\n"):
+                yield int(offset), float(seen)

@@ -1,0 +1,126 @@
+"""Ports that two want, told before anything starts.
+
+Without Docker all services share this machine's ports: one that listens on every address takes its port from all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from gigogne.core.model import Problem, Project, Service
+from gigogne.engines.process.addresses import Endpoint, bind_error, holder
+from gigogne.engines.process.network import LOOPBACK, Network, publications
+
+__all__ = ["port_problems"]
+
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - what others listen on, not we
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A port that a service will listen on, itself or (`published`) by the relay of its `ports:`."""
+
+    service: str
+    key: str
+    at: Endpoint
+    published: bool
+
+    def __str__(self) -> str:
+        return f"services.{self.service}.{self.key}"
+
+    def meets(self, other: _Claim) -> bool:
+        """Whether both cannot have what they want."""
+        same = self.at.address == other.at.address or _EVERYWHERE in (self.at.address, other.at.address)
+        return self.at.port == other.at.port and same
+
+
+def port_problems(
+    project: Project, network: Network, embedded: Mapping[str, int], running: Collection[str], *, sandboxed: bool
+) -> Iterator[Problem]:
+    """Ports that two services of the project want, that another program has, or that this user may not have.
+
+    Args:
+        project: The services that are to run side by side.
+        network: Their addresses.
+        embedded: The servers of which the port is decided here, and the port that clients know.
+        running: The services that run already, and hold their ports.
+        sandboxed: Whether services run in the sandbox, where nobody is root.
+    """
+    claims = [claim for service in project.services.values() for claim in _claims(service, network, embedded)]
+    for one, other in combinations(claims, 2):
+        if one.meets(other) and one.service != other.service:
+            yield _clash(one, other)
+    for claim in claims:
+        if claim.service not in running:
+            yield from _not_to_be_had(claim, sandboxed=sandboxed)
+    for service in project.services.values():
+        yield from _not_relayed(service)
+
+
+def _claims(service: Service, network: Network, embedded: Mapping[str, int]) -> Iterator[_Claim]:
+    own = embedded.get(service.name)
+    if own is not None:
+        at = network.endpoint(service.name, own)
+        yield _Claim(service.name, "image", at, published=False)
+        listening = {at.port} if at.address == LOOPBACK else set()
+    else:
+        # Modules in containers listen on every address, or nobody would reach them.
+        listening = {port.target for port in service.ports if port.protocol == "tcp"}
+        listening |= {int(port) for port in (e.removesuffix("/tcp") for e in service.expose) if port.isdecimal()}
+        for port in sorted(listening):
+            key = "ports" if any(p.target == port for p in service.ports) else "expose"
+            yield _Claim(service.name, key, Endpoint(_EVERYWHERE, port), published=False)
+    for publication in publications(service):
+        if publication.at.port not in listening:
+            yield _Claim(service.name, "ports", publication.at, published=True)
+
+
+def _clash(one: _Claim, other: _Claim) -> Problem:
+    port = one.at.port
+    if one.published and other.published:
+        hint = f'publish another port for one of them: "{port + 1}:…"'
+    elif one.published or other.published:
+        hint = f'publish another port: "{port + 1}:…"'
+    else:
+        hint = (
+            f"let one listen on another port (in its command: or its variables, and here), start them one at a time "
+            f"(gigogne up {one.service}), or run them with docker compose"
+        )
+    message = f"port {port} is also {other}'s, and without Docker all services share this machine's ports"
+    return Problem(one.service, f"services.{one.service}.{one.key}", message, hint)
+
+
+def _not_to_be_had(claim: _Claim, *, sandboxed: bool) -> Iterator[Problem]:
+    where, port = f"services.{claim.service}.{claim.key}", claim.at.port
+    error = bind_error(claim.at)
+    if error is None and sandboxed and not claim.published and port < _first_open_port():
+        message = f"port {port} is below {_first_open_port()}, where only root may listen, and in the sandbox nobody is"
+        yield Problem(
+            claim.service, where, message, f'let it listen on {8000 + port}, and publish "{port}:{8000 + port}"'
+        )
+    elif isinstance(error, PermissionError):
+        message = f"only root may listen on port {port}"
+        yield Problem(claim.service, where, message, f'publish a higher port: "{8000 + port}:…"')
+    elif error is not None:
+        reason = f"is taken{holder(claim.at)}" if claim.at.port else str(error)
+        hint = "stop that program" + (f', or publish another port: "{port + 1}:…"' if claim.published else "")
+        yield Problem(claim.service, where, f"port {port} of {claim.at.address} {reason}", hint)
+
+
+def _not_relayed(service: Service) -> Iterator[Problem]:
+    where = f"services.{service.name}.ports"
+    for port in service.ports:
+        if port.protocol != "tcp":
+            message = f"{port.protocol} port {port.target} is not published without Docker"
+            yield Problem(service.name, where, message, fatal=False)
+
+
+def _first_open_port() -> int:
+    """The lowest port that an ordinary user may listen on."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0

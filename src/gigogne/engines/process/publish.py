@@ -1,0 +1,97 @@
+"""The relay that publishes a service's `ports:`: a process that lives as long as the service.
+
+    python -m gigogne.engines.process.publish DIRECTORY [--everywhere] 127.0.0.1:8080=127.64.3.7:8000 …
+
+DIRECTORY is the service's own, with its status file: a relay outlives the supervisor as the service does, and ends
+with it. With `--everywhere` the service itself listens on every address of this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gigogne.engines.process.addresses import Endpoint
+from gigogne.engines.process.embedded.relay import accept_for
+from gigogne.engines.process.processes import Process, own_session
+
+__all__ = ["main", "publish"]
+
+_POLL = 0.05
+# A relay may have to wait until that of the try before has let go of the port.
+_PATIENCE = 5.0
+
+
+def publish(ports: Mapping[Endpoint, Endpoint], directory: Path, *, everywhere: bool) -> subprocess.Popen[bytes] | None:
+    """Start the relay of a service that has just been started; None where it publishes nothing.
+
+    Args:
+        ports: Where to listen → where the service is.
+        directory: The service's own directory.
+        everywhere: Whether the service listens on every address itself, and so may be there already.
+    """
+    pairs = [f"{at}={target}" for at, target in ports.items() if at != target]
+    if not pairs:
+        return None
+    flags = ["--everywhere"] if everywhere else []
+    argv = [sys.executable, "-m", "gigogne.engines.process.publish", str(directory), *flags, *pairs]
+    with (directory / "publish.log").open("ab") as log:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory, **own_session())
+
+
+def _listen(at: Endpoint) -> socket.socket:
+    family = socket.AF_INET6 if ":" in at.address else socket.AF_INET
+    return socket.create_server((at.address, at.port), family=family, backlog=256)
+
+
+def _answers(at: Endpoint) -> bool:
+    try:
+        socket.create_connection((at.address, at.port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _relay(at: Endpoint, target: Endpoint, everywhere: bool) -> None:
+    """Listen, unless the service, which listens on every address, turns out to be there itself."""
+    if everywhere and at.port == target.port:
+        while not _answers(target):
+            time.sleep(_POLL)
+        if _answers(at):
+            return
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            listener = _listen(at)
+            break
+        except OSError as error:
+            if time.monotonic() > deadline:
+                sys.stderr.write(f"cannot listen on {at}: {error.strerror}\n")
+                return
+            time.sleep(_POLL)
+    accept_for(listener, f"tcp:{target}")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Relay until the service ends."""
+    directory, *pairs = arguments
+    everywhere = "--everywhere" in pairs
+    process = Process.read(Path(directory))
+    if process is None:
+        return
+    for pair in pairs[everywhere:]:
+        at, target = (Endpoint(a, int(p)) for a, _, p in (end.rpartition(":") for end in pair.split("=")))
+        threading.Thread(target=_relay, args=(at, target, everywhere), daemon=True).start()
+    process.ended(None)
+    os._exit(0)  # threads may still hold connections, and they are of no use any more
+
+
+if __name__ == "__main__":
+    threading.stack_size(256 * 1024)
+    main(sys.argv[1:])
