@@ -39,6 +39,17 @@ Examples:
   gigogne down                         stop what runs, remove logs
   gigogne down -v                      and the named volumes: the data is gone
 """
+_PS_EXAMPLES = """\b
+Examples:
+  gigogne ps                           what runs, and where it is reached
+  gigogne ps -a                        and what ran last, with its exit code
+"""
+_LOGS_EXAMPLES = """\b
+Examples:
+  gigogne logs                         what the last run of each service said
+  gigogne logs -f --tail 20 postgres   the last lines, and what comes
+  gigogne logs --since 10m
+"""
 _CHECK_EXAMPLES = """\b
 Examples:
   gigogne check                        exit code 0: it can run here; 1: it cannot
@@ -61,13 +72,13 @@ Examples:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True, epilog=_EXAMPLES)
 @click.version_option(gigogne.__version__, prog_name="gigogne")
-@common_options
+@common_options()
 def cli(_common: Common) -> None:
     """Run your Compose files, unchanged, with no Docker."""
 
 
 @cli.command(epilog=_RUN_EXAMPLES)
-@common_options
+@common_options()
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="How many jobs run side by side.  [default: processors]")
 @click.option("--keep-going", "-k", is_flag=True, help="After a failure, finish what does not depend on it.")
@@ -96,7 +107,7 @@ def run(
 
 
 @cli.command(epilog=_UP_EXAMPLES)
-@common_options
+@common_options()
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
 def up(common: Common, services: tuple[str, ...], as_json: bool) -> int:
@@ -108,7 +119,7 @@ def up(common: Common, services: tuple[str, ...], as_json: bool) -> int:
 
 
 @cli.command(epilog=_DOWN_EXAMPLES)
-@common_options
+@common_options()
 @click.option("--volumes", "-v", is_flag=True, help="Remove the named volumes too: their data is gone.")
 def down(common: Common, volumes: bool) -> int:
     """Stop and remove what this project started, orphans too."""
@@ -118,7 +129,7 @@ def down(common: Common, volumes: bool) -> int:
 
 
 @cli.command(epilog=_CHECK_EXAMPLES)
-@common_options
+@common_options(engines=("auto", "process", "all"))
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--json", "as_json", is_flag=True, help="One problem a line, as JSON.")
 def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
@@ -133,8 +144,35 @@ def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
         return 1
 
 
+@cli.command(epilog=_PS_EXAMPLES)
+@common_options()
+@click.option("--all", "-a", "ended", is_flag=True, help="What has ended too.")
+@click.option("--json", "as_json", is_flag=True, help="One service a line, as JSON.")
+def ps(common: Common, ended: bool, as_json: bool) -> int:
+    """What runs of this project, whoever started it."""
+    session = Session(common, Printer(as_json=as_json))
+    session.ps(ended=ended)
+    return 0
+
+
+@cli.command(epilog=_LOGS_EXAMPLES)
+@common_options(file=("--file",))
+@click.argument("services", nargs=-1, metavar="[SERVICE]...")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what they write, until Ctrl-C.")
+@click.option("--since", metavar="TIME", help="Only what came after a time, or in the last 10m.")
+@click.option("--tail", "-n", type=click.IntRange(0), metavar="LINES", help="Only the last lines of each.")
+@click.option("--json", "as_json", is_flag=True, help="One line of a service a line, as JSON.")
+def logs(
+    common: Common, services: tuple[str, ...], follow: bool, since: str | None, tail: int | None, as_json: bool
+) -> int:
+    """What the services said: those that run, and the last of each that has ended."""
+    session = Session(common, Printer(as_json=as_json, servers=True), services)
+    session.logs(services, follow=follow, since=since, tail=tail)
+    return 0
+
+
 @cli.command(epilog=_PLAN_EXAMPLES)
-@common_options
+@common_options()
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--format", "form", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True)
 def plan(common: Common, services: tuple[str, ...], form: str) -> int:

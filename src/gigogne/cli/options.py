@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -34,31 +35,40 @@ class Common:
         return replace(self, load=load, engine=given["engine"] or self.engine)
 
 
-def common_options(command: _Command) -> _Command:
-    """Add the common options; the command gets them as one `Common`, its first argument."""
-    import functools
+def common_options(
+    *, engines: Sequence[str] = ("auto", "process"), file: Sequence[str] = ("-f", "--file")
+) -> Callable[[_Command], _Command]:
+    """Add the common options; the command gets them as one `Common`, its first argument.
 
-    @functools.wraps(command)
-    def with_common(**given: Any) -> Any:
-        context = click.get_current_context()
-        names = ("file", "project_name", "project_directory", "env_file", "profile", "engine")
-        mine = {name: given.pop(name) for name in names}
-        context.obj = (context.obj or Common()).merged(mine)
-        return command(context.obj, **given)
-
+    Args:
+        engines: What `--engine` may name.
+        file: The names of the option for Compose files.
+    """
     options = (
-        click.option("-f", "--file", multiple=True, metavar="FILE", help="A Compose file; may be repeated."),
+        click.option(*file, "file", multiple=True, metavar="FILE", help="A Compose file; may be repeated."),
         click.option("-p", "--project-name", metavar="NAME", help="The name of the project."),
         click.option("--project-directory", metavar="DIR", help="Where relative paths begin."),
         click.option("--env-file", multiple=True, metavar="FILE", help="Variables in place of .env; may be repeated."),
         click.option("--profile", multiple=True, metavar="NAME", help="Switch a profile on; may be repeated."),
         click.option(
             "--engine",
-            type=click.Choice(["auto", "process"]),
+            type=click.Choice(engines),
             help="Where services run. auto is process, with no Docker, in this version.",
         ),
     )
-    result: Any = with_common
-    for option in reversed(options):
-        result = option(result)
-    return result  # type: ignore[no-any-return]
+
+    def add(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def with_common(**given: Any) -> Any:
+            context = click.get_current_context()
+            names = ("file", "project_name", "project_directory", "env_file", "profile", "engine")
+            mine = {name: given.pop(name) for name in names}
+            context.obj = (context.obj or Common()).merged(mine)
+            return command(context.obj, **given)
+
+        result: Any = with_common
+        for option in reversed(options):
+            result = option(result)
+        return result  # type: ignore[no-any-return]
+
+    return add

@@ -9,12 +9,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from gigogne.cli.console import Printer
+from gigogne.cli.observe import as_table, moment, observed, show_logs
 from gigogne.cli.options import Common
 from gigogne.cli.summary import Watermark, summary
 from gigogne.compose import load_project
 from gigogne.core.engine import Run
 from gigogne.core.events import Notice, Preparing
-from gigogne.core.graph import kinds
+from gigogne.core.graph import kinds, reachable, start_order
 from gigogne.core.model import Kind, Problem
 from gigogne.core.outcome import Result
 from gigogne.core.plan import Plan
@@ -120,10 +121,38 @@ class Session:
         else:
             self.printer.show(table)
 
+    def ps(self, *, ended: bool) -> None:
+        """Print what runs of the project."""
+        services = observed(self.engine, self.project, ended=ended)
+        if self.printer.as_json:
+            for service in services:
+                self.printer.json(service)
+        elif services:
+            self.printer.show(as_table(services))
+        else:
+            self.printer.text(
+                f"{self.project.name}: nothing runs" + ("" if ended else " (gigogne ps -a: what ran last)")
+            )
+
+    def logs(self, services: Sequence[str], *, follow: bool, since: str | None, tail: int | None) -> None:
+        """Print what the services wrote.
+
+        Raises:
+            ComposeError: A service is unknown, or `since` is no time.
+        """
+        for name in services:
+            reachable(self.project, [name])
+        after = moment(since) if since else 0.0
+        emit = self.printer.emit
+        shown = show_logs(self.engine, self.project, services, emit, follow=follow, since=after, tail=tail)
+        if not shown and not self.printer.as_json:
+            self.printer.text(f"{self.project.name}: nothing has run since the last gigogne down")
+
     def down(self, *, volumes: bool) -> None:
         """Stop everything of the project that runs, in this or any other run, and remove what it left."""
         handles = self.engine.find(self.project)
-        for handle in reversed(handles):
+        order = {name: number for number, name in enumerate(start_order(self.project.services))}
+        for handle in sorted(handles, key=lambda handle: order.get(handle.service, -1), reverse=True):
             service = self.project.services.get(handle.service)
             self.engine.stop(handle, grace=service.stop_grace_period if service else 10.0)
             self.printer.text(f"{handle.service} stopped")

@@ -30,8 +30,8 @@ def project_of(
 ) -> Project:
     """The typed project of a canonical model."""
     plain = _unescaped(raw)
-    files = {key: plain.get(key) or {} for key in _FILES}
-    services = {name: _service(name, value, files) for name, value in plain.get("services", {}).items()}
+    delivered = {key: plain.get(key) or {} for key in _FILES}
+    services = {name: _service(name, value, delivered) for name, value in plain.get("services", {}).items()}
     volumes = {key: (value or {}).get("name", key) for key, value in plain.get("volumes", {}).items()}
     return Project(
         name=plain["name"],
@@ -121,12 +121,12 @@ def _mount(raw: Mapping[str, Any]) -> Mount:
 
 
 def _delivered(entries: Sequence[Any], known: Mapping[str, Any], folder: str) -> Iterator[Mount]:
-    """Secrets or configs that are files of this machine; where the others come from, engines have to know."""
+    """Secrets or configs: those that are files of this machine, and the others (`OTHER`, with their names)."""
     for entry in entries:
-        file = (known.get(entry["source"]) or {}).get("file")
-        if file is not None:
-            target = entry.get("target") or entry["source"]
-            yield Mount(MountType.BIND, file, str(PurePosixPath(folder, target)), read_only=True)
+        name = entry["source"]
+        file = (known.get(name) or {}).get("file")
+        target = str(PurePosixPath(folder, entry.get("target") or name))
+        yield Mount(MountType.OTHER if file is None else MountType.BIND, file or name, target, read_only=True)
 
 
 def _tmpfs(entry: str) -> Mount:

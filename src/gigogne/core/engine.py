@@ -107,8 +107,11 @@ class Engine(Protocol):
         """Wait until the service has ended, or for `timeout` seconds."""
         ...
 
-    def logs(self, handle: Handle, *, follow: bool, since: float = 0.0) -> Iterator[Line]:
-        """What the service wrote after `since` (seconds since the epoch); with `follow`, until it has ended."""
+    def logs(self, handle: Handle, *, follow: bool, since: float = 0.0, tail: int | None = None) -> Iterator[Line]:
+        """What the service wrote after `since` (seconds since the epoch), at most the `tail` last lines of it.
+
+        With `follow`, what it writes from then on too, until it has ended.
+        """
         ...
 
     def stop(self, handle: Handle, *, grace: float) -> None:

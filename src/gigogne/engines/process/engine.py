@@ -153,13 +153,13 @@ class ProcessEngine:
         self._code(self._of(handle), timeout)
         return self.status(handle)
 
-    def logs(self, handle: Handle, *, follow: bool, since: float = 0.0) -> Iterator[Line]:
+    def logs(self, handle: Handle, *, follow: bool, since: float = 0.0, tail: int | None = None) -> Iterator[Line]:
         """The lines of its log files; with `follow` those of the present try, else of all tries."""
         started = self._of(handle)
-        directory = started.process.directory
+        process, record = started.process, started.child is not None
         if not follow:
-            return read_logs(directory, since=since)
-        return follow_logs(directory, started.process.alive, since=since, record=started.child is not None)
+            return read_logs(process.directory, since=since, tail=tail)
+        return follow_logs(process.directory, process.alive, since=since, tail=tail, record=record)
 
     def stop(self, handle: Handle, *, grace: float) -> None:
         """Its stop signal, then after `grace` seconds the end of it and of all its children."""

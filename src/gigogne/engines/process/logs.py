@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from pathlib import Path
 from typing import IO, Literal
@@ -40,7 +41,7 @@ def rotate_logs(directory: Path) -> None:
 
 
 def follow_logs(
-    directory: Path, alive: Callable[[], bool], *, since: float = 0.0, record: bool = False
+    directory: Path, alive: Callable[[], bool], *, since: float = 0.0, tail: int | None = None, record: bool = False
 ) -> Iterator[Line]:
     """The lines of the present try as they come, until the service is not `alive` any more.
 
@@ -48,16 +49,19 @@ def follow_logs(
         directory: The service's own.
         alive: Whether more may come.
         since: Leave out what came before, in seconds since the epoch.
+        tail: Of what is there already, only so many lines.
         record: Write down when lines come; for the one who started the service.
     """
     with contextlib.ExitStack() as stack:
-        tails = [stack.enter_context(_Tail(directory, stream, since, record)) for stream in _STREAMS]
+        files = [stack.enter_context(_LogFile(directory, stream, since, record)) for stream in _STREAMS]
+        if tail is not None:
+            yield from deque(_in_order(files, last=False), maxlen=tail)
         pause = _POLL_FIRST
         while True:
             ended = not alive()  # asked before reading: what comes later is read next time
             heard = False
-            for tail in tails:
-                for line in tail.read(last=ended):
+            for file in files:
+                for line in file.read(last=ended):
                     heard = True
                     yield line
             if ended:
@@ -67,16 +71,29 @@ def follow_logs(
             time.sleep(pause)
 
 
-def read_logs(directory: Path, *, since: float = 0.0) -> Iterator[Line]:
+def read_logs(directory: Path, *, since: float = 0.0, tail: int | None = None) -> Iterator[Line]:
     """The lines so far, of all tries, both streams in the order of their times as far as these are known."""
+    lines = _all_lines(directory, since)
+    return lines if tail is None else iter(deque(lines, maxlen=tail))
+
+
+def _all_lines(directory: Path, since: float) -> Iterator[Line]:
     tries = sorted(int(path.name.split(".")[1]) for path in directory.glob("stdout.*.log"))
     for number in (*(f".{each}" for each in tries), ""):
         with contextlib.ExitStack() as stack:
-            tails = [stack.enter_context(_Tail(directory, f"{s}{number}", since, record=False)) for s in _STREAMS]
-            yield from merge(*(tail.read(last=True) for tail in tails), key=lambda line: line.time)
+            files = [
+                stack.enter_context(_LogFile(directory, f"{stream}{number}", since, record=False))
+                for stream in _STREAMS
+                if (directory / f"{stream}{number}.log").exists()
+            ]
+            yield from _in_order(files, last=True)
 
 
-class _Tail:
+def _in_order(files: Sequence[_LogFile], *, last: bool) -> Iterator[Line]:
+    return merge(*(file.read(last=last) for file in files), key=lambda line: line.time)
+
+
+class _LogFile:
     """The new lines of a growing file, bytes in, text out; keeps the beginning of an unfinished line."""
 
     def __init__(self, directory: Path, name: str, since: float, record: bool) -> None:
@@ -92,7 +109,7 @@ class _Tail:
         if since:
             self._begin(since)
 
-    def __enter__(self) -> _Tail:
+    def __enter__(self) -> _LogFile:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -126,7 +143,7 @@ class _Tail:
                 yield self._line(self._rest, now or self._time(begin))
                 self._rest = b""
         if last and self._rest:
-            yield self._line(self._rest, self._time(self._end))
+            yield self._line(self._rest, self._time(self._end - len(self._rest)))
             self._rest = b""
 
     def _note(self) -> float:
@@ -145,8 +162,8 @@ class _Tail:
         self._record.flush()
 
     def _time(self, offset: int) -> float:
-        """When the file came to an offset, by the record; where there is none, when it was last written to."""
-        while self._next < len(self._known) and self._known[self._next][0] < offset:
+        """When the byte at an offset came, by the record; where it has none, when the file was last written to."""
+        while self._next < len(self._known) and self._known[self._next][0] <= offset:
             self._next += 1
         if self._next < len(self._known):
             return self._known[self._next][1]

@@ -49,9 +49,12 @@ def port_problems(
         running: The services that run already, and hold their ports.
         sandboxed: Whether services run in the sandbox, where nobody is root.
     """
-    claims = [claim for service in project.services.values() for claim in _claims(service, network, embedded)]
+    # Jobs come and go: two that want one port may never meet.
+    servers = [service for service in project.services.values() if service.name in network.hosts]
+    claims = [claim for service in servers for claim in _claims(service, network, embedded)]
     for one, other in combinations(claims, 2):
-        if one.meets(other) and one.service != other.service:
+        # Two that publish one port cannot run in Docker either: `gigogne.core.lint` says so.
+        if one.meets(other) and one.service != other.service and not (one.published and other.published):
             yield _clash(one, other)
     for claim in claims:
         if claim.service not in running:
@@ -80,9 +83,7 @@ def _claims(service: Service, network: Network, embedded: Mapping[str, int]) -> 
 
 def _clash(one: _Claim, other: _Claim) -> Problem:
     port = one.at.port
-    if one.published and other.published:
-        hint = f'publish another port for one of them: "{port + 1}:…"'
-    elif one.published or other.published:
+    if one.published or other.published:
         hint = f'publish another port: "{port + 1}:…"'
     else:
         hint = (

@@ -10,9 +10,9 @@ from gigogne.core.model import Condition, MountType, Problem, Project, Service
 __all__ = ["HONOURED", "NOTICED", "REFUSED", "key_problems"]
 
 HONOURED = frozenset(
-    "annotations attach build command container_name depends_on entrypoint env_file environment expose extra_hosts "
-    "healthcheck hostname image init labels networks platform profiles pull_policy stop_grace_period stop_signal "
-    "stdin_open tmpfs tty user volumes working_dir".split()
+    "annotations attach build command configs container_name depends_on entrypoint env_file environment expose "
+    "extra_hosts healthcheck hostname image init labels networks platform ports profiles pull_policy restart secrets "
+    "stop_grace_period stop_signal stdin_open tmpfs tty user volumes working_dir".split()
 )
 """Keys that mean the same here as in Docker, or that mean nothing without Docker."""
 
@@ -25,9 +25,7 @@ NOTICED = {
     "dns": "this machine's name servers are used",
     "logging": "the lines go to files that `gigogne` shows",
     "mem_limit": "processes share this machine's memory",
-    "ports": "ports are not published; a server is reached at the address that the run shows",
     "read_only": "what the image holds can be written, and is forgotten",
-    "restart": "a service is started once",
     "security_opt": "there is no container to secure",
     "shm_size": "shared memory is as large as this machine allows",
     "ulimits": "your own limits hold",
@@ -35,7 +33,6 @@ NOTICED = {
 """Keys that change how a service runs but not what it does: the run goes on and says so."""
 
 REFUSED = {
-    "configs": "mount the file with volumes: instead",
     "devices": "devices need Docker",
     "gpus": "GPUs need Docker",
     "ipc": "name spaces are shared in Docker only",
@@ -43,7 +40,6 @@ REFUSED = {
     "pid": "name spaces are shared in Docker only",
     "privileged": "privileges need Docker",
     "provider": "providers need Docker",
-    "secrets": "mount the file with volumes: instead, or pass the value in environment:",
     "volumes_from": "name the volumes in volumes:",
 }
 """Keys that the service would not work without; each with what to do."""
@@ -54,8 +50,6 @@ def key_problems(service: Service, project: Project) -> Iterator[Problem]:
     for key in sorted(service.keys - HONOURED):
         where = f"services.{service.name}.{key}"
         if key in NOTICED:
-            if key == "restart" and service.restart == "no":
-                continue
             yield Problem(service.name, where, f"not the same without Docker: {NOTICED[key]}", fatal=False)
         else:
             hint = REFUSED.get(key, "remove it")
@@ -68,7 +62,12 @@ def key_problems(service: Service, project: Project) -> Iterator[Problem]:
 def _mount_problems(service: Service) -> Iterator[Problem]:
     where = f"services.{service.name}.volumes"
     for mount in service.mounts:
-        if mount.type is MountType.OTHER:
+        if mount.type is MountType.OTHER and mount.source:
+            message = (
+                f"the secret or config {mount.source} does not come from a file, and would be missing at {mount.target}"
+            )
+            yield Problem(service.name, where, message, "give it by file:, or run it with docker compose")
+        elif mount.type is MountType.OTHER:
             message = f"the mount at {mount.target} has a type that needs Docker"
             yield Problem(service.name, where, message, "run it with docker compose")
         elif mount.type is MountType.BIND and not Path(mount.source).exists():

@@ -1,0 +1,113 @@
+"""Log files: lines as they are written, whole, in order, by time; whatever the bytes are."""
+
+from __future__ import annotations
+
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from gigogne.engines.process.logs import follow_logs, read_logs, rotate_logs
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """The directory of a service that has said nothing yet."""
+    (tmp_path / "stdout.log").touch()
+    (tmp_path / "stderr.log").touch()
+    return tmp_path
+
+
+def say(directory: Path, text: bytes, stream: str = "stdout") -> None:
+    """Write as the service would."""
+    with (directory / f"{stream}.log").open("ab") as file:
+        file.write(text)
+
+
+def supervise(directory: Path, parts: list[bytes], pause: float = 0.15) -> list[str]:
+    """What a supervisor hears of parts that are written one after the other."""
+    writing = threading.Event()
+
+    def write() -> None:
+        for part in parts:
+            say(directory, part)
+            time.sleep(pause)
+        writing.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    heard = [line.text for line in follow_logs(directory, lambda: not writing.is_set(), record=True)]
+    thread.join()
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("parts", "lines"),
+    [
+        ([b"one\ntwo\n"], ["one", "two"]),
+        ([b"no end"], ["no end"]),
+        ([b"begun ", b"ended\n"], ["begun ended"]),
+        ([b"windows\r\n"], ["windows"]),
+        ([b"\xff\xfe broken\n"], ["\ufffd\ufffd broken"]),
+        ([b"caf\xc3", b"\xa9\n"], ["café"]),
+        ([b"\n\nx\n"], ["", "", "x"]),
+        ([b"x" * 150_000 + b"\n"], ["x" * 65536, "x" * 65536, "x" * 18928]),
+    ],
+)
+def test_lines(directory: Path, parts: list[bytes], lines: list[str]) -> None:
+    """Lines come whole, the last one without an end too; a very long one in pieces; what is no UTF-8 is marked."""
+    assert supervise(directory, parts) == lines
+    assert [line.text for line in read_logs(directory)] == lines
+
+
+def test_since_and_tail(directory: Path) -> None:
+    """`since` leaves out what came before, to a twentieth of a second; `tail` all but the last lines."""
+    supervise(directory, [b"early\n", b"middle\n", b"late\n"], pause=0.3)
+    times = [line.time for line in read_logs(directory)]
+    assert times == sorted(times) and times[2] - times[0] > 0.4
+    assert [line.text for line in read_logs(directory, since=times[0] + 0.1)] == ["middle", "late"]
+    assert [line.text for line in read_logs(directory, since=times[2] + 0.1)] == []
+    assert [line.text for line in read_logs(directory, tail=2)] == ["middle", "late"]
+    assert [line.text for line in follow_logs(directory, lambda: False, tail=1)] == ["late"]
+    assert [line.text for line in follow_logs(directory, lambda: False, since=times[1] + 0.1)] == ["late"]
+
+
+def test_streams_are_merged_by_time(directory: Path) -> None:
+    """What was said on both streams comes in the order in which it was seen."""
+    over = threading.Event()
+
+    def write() -> None:
+        for number in range(4):
+            say(directory, f"{number}\n".encode(), "stdout" if number % 2 else "stderr")
+            time.sleep(0.2)
+        over.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert len(list(follow_logs(directory, lambda: not over.is_set(), record=True))) == 4
+    thread.join()
+    assert [line.text for line in read_logs(directory)] == ["0", "1", "2", "3"]
+
+
+def test_rotated_tries_stay(directory: Path) -> None:
+    """Each try has its own files; reading gives them in order, also with ten and more."""
+    for number in range(12):
+        say(directory, f"try {number}\n".encode())
+        (directory / "stderr.log").touch()
+        rotate_logs(directory)
+    assert [line.text for line in read_logs(directory)] == [f"try {number}" for number in range(12)]
+
+
+def test_a_hundred_megabytes_in_flat_memory(directory: Path) -> None:
+    """A log of 100 MB is read line by line in a few of them, whole and in order."""
+    block = b"".join(b"%0399d\n" % number for number in range(2500))
+    with (directory / "stdout.log").open("wb") as file:
+        for _ in range(100):
+            file.write(block)
+    tracemalloc.start()
+    count = sum(1 for _ in follow_logs(directory, lambda: False, record=True))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 250_000 and peak < 8_000_000

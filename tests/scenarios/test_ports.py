@@ -1,0 +1,132 @@
+"""`ports:` without Docker, both ways: published by a relay, and refused before the start when two want one."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from tests.conftest import Workspace
+from tests.scenarios.observe import Maker, left_behind, wait_for
+
+pytestmark = [
+    pytest.mark.usefixtures("way"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
+]
+
+WEB = """
+name: published
+services:
+  web:
+    build: .
+    command: python -u -m http.server INNER
+    ports: ["OUTER:INNER"]
+    healthcheck: {test: [CMD, python, -c, "import urllib.request as r; r.urlopen('http://localhost:INNER')"]}
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def web(outer: object, inner: int, extra: str = "") -> str:
+    """A web server that listens on `inner` and is published as `outer`."""
+    return WEB.replace("OUTER", str(outer)).replace("INNER", str(inner)) + extra
+
+
+def status(port: int) -> int:
+    """The HTTP status of a server of 127.0.0.1, 0 where nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            return int(answer.status)
+    except OSError:
+        return 0
+
+
+@contextmanager
+def up(workspace: Workspace, *services: str) -> Iterator[subprocess.Popen[str]]:
+    """The servers, healthy, and stopped by Ctrl-C."""
+    process = workspace.start("up", "--json", *services)
+    assert process.stdout is not None
+    said = []
+    for line in iter(process.stdout.readline, ""):
+        said.append(line)
+        if '"healthy"' in line:
+            break
+    else:
+        pytest.fail("".join(said) + (process.stderr.read() if process.stderr else ""))
+    yield process
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+
+
+def test_another_port_is_relayed(python_project: Maker) -> None:
+    """`8080:8000`: the server is there on both, `ps` names the published one, and both go with it."""
+    outer, inner = free_port(), free_port()
+    workspace = python_project(web(outer, inner), {})
+    with up(workspace):
+        assert status(outer) == 200 and status(inner) == 200
+        assert f"127.0.0.1:{outer}" in workspace.run("ps").stdout
+    assert status(outer) == 0 and not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
+
+
+def test_the_same_port_is_the_server_itself(python_project: Maker) -> None:
+    """`8000:8000`: the server listens on every address, so nothing is in its way."""
+    port = free_port()
+    with up(python_project(web(port, port), {})):
+        assert status(port) == 200
+
+
+def test_the_port_outlives_a_killed_supervisor(python_project: Maker) -> None:
+    """After kill -9 of Gigogne server and port are still there; `down` takes both away."""
+    outer, inner = free_port(), free_port()
+    workspace = python_project(web(outer, inner), {})
+    process = workspace.start("up", "--json")
+    wait_for(lambda: status(outer) == 200)
+    process.kill()
+    process.communicate()
+    assert status(outer) == 200 and "orphan" in workspace.run("ps").stdout
+    assert workspace.run("down").returncode == 0
+    wait_for(lambda: status(outer) == 0)
+    wait_for(lambda: not left_behind(workspace.environment["GIGOGNE_DATA_DIR"]))
+
+
+def test_a_taken_port_is_told_before_the_start(python_project: Maker) -> None:
+    """Who has the port is named, and another one proposed; nothing was started."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        workspace = python_project(web(port, free_port()), {})
+        result = workspace.run("up")
+    assert result.returncode == 3, result.stdout
+    assert f"port {port} of 127.0.0.1 is taken by python" in result.stderr and f'"{port + 1}:…"' in result.stderr
+    assert "started" not in result.stdout
+
+
+def test_two_servers_on_one_port_are_refused(python_project: Maker) -> None:
+    """In Docker each has a network of its own; here the second would fail, so it is said before."""
+    inner = free_port()
+    second = f"  second: {{build: ., command: python -m http.server {inner}, expose: ['{inner}']}}\n"
+    workspace = python_project(web(free_port(), inner, second), {})
+    result = workspace.run("up")
+    assert result.returncode == 3 and "services.second.expose" in result.stderr
+    assert "let one listen on another port" in result.stderr
+    with up(workspace, "web"):
+        assert status(inner) == 200
+
+
+def test_a_running_server_holds_its_own_port(python_project: Maker) -> None:
+    """A run beside `gigogne up` finds the ports taken by the very services that it uses."""
+    outer, inner = free_port(), free_port()
+    job = "  job: {build: ., command: 'true', depends_on: {web: {condition: service_healthy}}}\n"
+    workspace = python_project(web(outer, inner, job), {})
+    with up(workspace, "web"):
+        result = workspace.run("run")
+    assert result.returncode == 0, result.stdout + result.stderr
