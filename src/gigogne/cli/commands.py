@@ -39,6 +39,15 @@ Examples:
   gigogne down                         stop what runs, remove logs
   gigogne down -v                      and the named volumes: the data is gone
 """
+_EXPLAIN_EXAMPLES = """\b
+Examples:
+  gigogne explain extractor_sql        each variable: value (masked), where from, what it overrode
+  gigogne explain api --json           each mount too: the chain of paths from this machine to the module
+"""
+_DOCTOR_EXAMPLES = """\b
+Examples:
+  gigogne doctor                       what is here, what is missing, what to type
+"""
 _PS_EXAMPLES = """\b
 Examples:
   gigogne ps                           what runs, and where it is reached
@@ -138,10 +147,29 @@ def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
     try:
         session = Session(common, printer, services)
         names = make_plan(session.project, services).services if services else tuple(session.project.services)
-        return session.check(names)
+        return session.check(names, session.every_engine() if common.engine == "all" else [session.engine])
     except GigogneError as error:
         printer.error(error)
         return 1
+
+
+@cli.command(epilog=_EXPLAIN_EXAMPLES)
+@common_options()
+@click.argument("service")
+@click.option("--json", "as_json", is_flag=True, help="As JSON; values are masked there too.")
+def explain(common: Common, service: str, as_json: bool) -> int:
+    """Where each variable and each mount of a service comes from, and where it was lost."""
+    Session(common, Printer(as_json=as_json), (service,)).explain(service, common.load)
+    return 0
+
+
+@cli.command(epilog=_DOCTOR_EXAMPLES)
+@click.option("--json", "as_json", is_flag=True, help="One finding a line, as JSON.")
+def doctor(as_json: bool) -> int:
+    """What is here, what is missing, and what to type: all of it is tried. Exit code 0 or 1."""
+    from gigogne.cli.doctor import examine_machine
+
+    return examine_machine(Printer(as_json=as_json))
 
 
 @cli.command(epilog=_PS_EXAMPLES)

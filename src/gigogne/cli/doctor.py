@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from gigogne.engines.process.doctor import process_probes
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import GigogneError
 
-__all__ = ["doctor", "examine", "machine_probes"]
+__all__ = ["examine", "examine_machine", "machine_probes"]
 
 _COLOURS = {"ok": "green", "note": "yellow", "missing": "bold red"}
 _TRIVIAL = '{"name": "doctor", "services": {"a": {"image": "b", "command": "c d"}}}'
@@ -36,7 +37,7 @@ _PATIENCE = 10.0
 _SOCKET = "/var/run/docker.sock"
 
 
-def doctor(printer: Printer) -> int:
+def examine_machine(printer: Printer) -> int:
     """Examine this machine and print what was found; 0 where `gigogne run` can work here, else 1."""
     findings = examine(machine_probes())
     missing = [finding.name for finding in findings if finding.state == "missing"]
@@ -71,6 +72,7 @@ def examine(probes: Mapping[str, Probe], timeout: float = 60.0) -> list[Finding]
         except Exception as error:  # the others are still of use to whoever asks
             found[name] = [Finding(name, "missing", f"could not be tried: {error!r}", "report it to us")]
 
+    sysconfig.get_config_vars()  # its first call must not come from two threads (CPython 3.11), and uv is found by it
     # Not a pool: its threads are waited for at the end of the program, and one may hang (a lost network disk).
     threads = [threading.Thread(target=look, args=item, daemon=True) for item in probes.items()]
     for thread in threads:
@@ -130,7 +132,8 @@ def _docker() -> list[Finding]:
     unneeded = "this version does not use it"
     host = os.environ.get("DOCKER_HOST", "")
     place = urlsplit(host or f"unix://{_SOCKET}")
-    shown = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"  # never the name and password that may be in it
+    # Without the name and the password that may stand before the host.
+    shown = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"
     tried = host or Path(_SOCKET).exists()
     try:
         if tried and place.scheme == "unix" and hasattr(socket, "AF_UNIX"):

@@ -93,9 +93,9 @@ def _masked(name: str, value: str | None) -> str | None:
     return None if value is None else mask(name, value)
 
 
-def render(explanation: Explanation, directory: Path) -> RenderableType:
-    """The explanation for people. Paths below `directory` are shown relative to it."""
-    words = _Words(directory)
+def render(explanation: Explanation) -> RenderableType:
+    """The explanation for people. Paths below the project's directory are shown relative to it."""
+    words = _Words(explanation.directory)
     parts: list[RenderableType] = [_head(f"{explanation.service}: variables", len(explanation.variables))]
     if explanation.variables:
         parts.append(words.variables(explanation.variables))
@@ -166,21 +166,27 @@ class _Words:
         return table
 
     def _origin(self, setting: Setting) -> str:
-        """Where a setting stands and what it reads: `environment docker-compose.yml:12, ${X} from .env:3`."""
+        """Where a setting stands and what it reads: `docker-compose.yml:12, ${X} from .env:3`."""
         place = self.short(setting.where) if setting.where else "in the Compose files (the line is not known)"
+        if setting.kind is not SettingKind.ENVIRONMENT:
+            place = f"{setting.kind} {place}"
+        elif setting.form is Form.LITERAL and setting.where and setting.where.line:
+            return f"{place}, literal"
         if setting.form is Form.PASSED:
-            return f"{setting.kind} {place}, passed through: {self._feed(setting.feeds[0])}"
-        if setting.kind is SettingKind.ENVIRONMENT and setting.form is Form.LITERAL and setting.where:
-            return f"{setting.kind} {place}, literal"
-        return ", ".join([f"{setting.kind} {place}", *(f"${{{f.name}}} {self._feed(f)}" for f in setting.feeds)])
+            return f"{place}, passed through {self._feed(setting.feeds[0])}"
+        missing = [feed for feed in setting.feeds if feed.taken == "default" and feed.kind is FeedKind.UNSET]
+        read = [f"${{{feed.name}}} {self._feed(feed)}" for feed in setting.feeds if feed not in missing]
+        if missing:
+            names = ", ".join(feed.name for feed in missing)
+            read.append(f"the default, as {names} {'is' if len(missing) == 1 else 'are'} not set")
+        return ", ".join([place, *read])
 
     def _feed(self, feed: Feed) -> str:
-        found = "not set" if feed.kind is FeedKind.UNSET else f"from {self.short(feed.where or feed.kind)}"
+        if feed.kind is FeedKind.UNSET:
+            return "not set in the shell, nor in an env file"
+        found = f"from {self.short(feed.where or feed.kind)}"
         if feed.taken:
-            empty = feed.taken == "default" and feed.kind is not FeedKind.UNSET
-            found = f"{found}{' is empty' if empty else ''}: the {feed.taken}"
-        elif feed.kind is FeedKind.UNSET:
-            found = "not set in the shell, nor in an env file"
+            found += " is empty: the default" if feed.taken == "default" else ": the replacement"
         hides = ", ".join(self.short(where) for where in feed.hides)
         return f"{found} (hides {hides})" if hides else found
 

@@ -63,10 +63,14 @@ def as_table(services: Sequence[dict[str, Any]]) -> Table:
             state += ", orphan"
         colour = _COLOURS.get(service["state"], "red" if service["code"] else "")
         address = f"{service['address']} ({service['title']})" if service["title"] else service["address"]
-        table.add_row(
-            Text(service["service"], "bold"), service["kind"], Text(state, colour), _ago(service["began"]), Text(address),
+        told = (
+            service["kind"],
+            Text(state, colour),
+            _ago(service["began"]),
+            Text(address),
             Text(service["run"], "dim"),
-        )  # fmt: skip
+        )
+        table.add_row(Text(service["service"], "bold"), *told)
     return table
 
 

@@ -7,15 +7,18 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 from gigogne.cli.console import Printer
 from gigogne.cli.observe import as_table, moment, observed, show_logs
 from gigogne.cli.options import Common
 from gigogne.cli.summary import Watermark, summary
-from gigogne.compose import load_project
+from gigogne.compose import LoadOptions, load_project
+from gigogne.compose.locate import Location, locate
 from gigogne.core.engine import Run
 from gigogne.core.events import Notice, Preparing
 from gigogne.core.graph import kinds, reachable, start_order
+from gigogne.core.lint import lint
 from gigogne.core.model import Kind, Problem
 from gigogne.core.outcome import Result
 from gigogne.core.plan import Plan
@@ -32,10 +35,17 @@ class Session:
     def __init__(self, common: Common, printer: Printer, targets: Sequence[str] = ()) -> None:
         self.printer = printer
         self.project = load_project(common.load, targets)
-        self.engine = ProcessEngine.of_this_machine(lambda service, text: printer.emit(Preparing(service, text)))
+        self.engine = ProcessEngine.of_this_machine(self._progress)
         self._orchestrator: NativeOrchestrator | None = None
         self._interrupted = 0
         self._watermark: Watermark | None = None
+
+    def _progress(self, service: str, text: str) -> None:
+        self.printer.emit(Preparing(service, text))
+
+    def every_engine(self) -> list[ProcessEngine]:
+        """All engines, in all the ways that this machine allows."""
+        return ProcessEngine.every_way(self._progress)
 
     def servers(self) -> tuple[str, ...]:
         """The project's servers.
@@ -48,26 +58,28 @@ class Session:
             raise ComposeError("the project has no servers, only jobs", "run them: gigogne run")
         return found
 
-    def problems(self, names: Sequence[str]) -> list[Problem]:
-        """What the engine has to say of these services, and Compose of the files."""
-        warned = [Problem("", "", text, fatal=False) for text in self.project.warnings]
-        return [*warned, *self.engine.check(self.project, names)]
-
-    def check(self, names: Sequence[str]) -> int:
-        """Print every problem and notice of these services; 1 where there is a problem, else 0."""
-        problems = self.problems(names)
-        for problem in sorted(problems, key=lambda problem: not problem.fatal):
-            if self.printer.as_json:
-                self.printer.json(asdict(problem))
-            else:
-                self.printer.text(
-                    f"{'problem' if problem.fatal else 'note'}: {problem}", "red" if problem.fatal else ""
-                )
-        fatal = sum(problem.fatal for problem in problems)
-        if not self.printer.as_json:
-            verdict = f"{fatal} problem{'s' if fatal != 1 else ''}" if fatal else "no problems"
-            self.printer.text(f"{self.project.name} on {self.engine}: {verdict}", "bold")
+    def check(self, names: Sequence[str], engines: Sequence[ProcessEngine]) -> int:
+        """Print every problem and notice of these services, on each engine; 1 where there is a problem, else 0."""
+        fatal = 0
+        for engine in engines:
+            problems = dict.fromkeys([*lint(self.project, names), *engine.check(self.project, names)])
+            found = sum(problem.fatal for problem in problems)
+            for problem in sorted(problems, key=lambda problem: not problem.fatal):
+                self._show(problem, engine)
+            if not self.printer.as_json:
+                verdict = f"{found} problem{'s' if found != 1 else ''}" if found else "no problems"
+                self.printer.text(f"{self.project.name} on {engine}: {verdict}", "bold")
+            fatal += found
         return 1 if fatal else 0
+
+    def _show(self, problem: Problem, engine: ProcessEngine) -> None:
+        place = locate(problem.where, self.project.files)
+        if self.printer.as_json:
+            at = {"file": str(place.file) if place else "", "line": place.line if place else None}
+            self.printer.json({**asdict(problem), **at, "engine": str(engine)})
+        else:
+            text = f"{'problem' if problem.fatal else 'note'}: {f'{_short(place)}: ' if place else ''}{problem}"
+            self.printer.text(text, "red" if problem.fatal else "")
 
     def execute(
         self, plan: Plan, *, jobs: int | None = None, keep_going: bool = False, job_timeout: float | None = None
@@ -75,10 +87,10 @@ class Session:
         """Carry out the plan.
 
         Raises:
-            UnsupportedError: The engine cannot honour all of it; nothing was started.
+            UnsupportedError: The files or the engine cannot do all of it; nothing was started.
         """
-        problems = self.problems(plan.services)
-        fatal = [problem for problem in problems if problem.fatal]
+        general, special = lint(self.project, plan.services), self.engine.check(self.project, plan.services)
+        fatal = [problem for problem in dict.fromkeys([*general, *special]) if problem.fatal]
         if fatal:
             raise UnsupportedError(fatal, "gigogne check shows this without running anything")
         self._watermark = Watermark.now(plan, self.project, self.engine)
@@ -91,20 +103,20 @@ class Session:
             keep_going=keep_going,
             job_timeout=job_timeout,
         )
-        self._remark(problems)
+        self._remark(general, special)
         if self._interrupted:
             self._orchestrator.interrupt(self._interrupted)
         return self._orchestrator.execute(plan)
 
-    def _remark(self, notices: Sequence[Problem]) -> None:
-        """Say what is done differently here: in full what asks for something or is about the whole run."""
-        small = [problem for problem in notices if problem.service and not problem.hint]
-        for problem in notices:
+    def _remark(self, general: Sequence[Problem], special: Sequence[Problem]) -> None:
+        """Say in full what this run does in another way and asks for something; count the rest."""
+        small = [p for p in general if p.service] + [p for p in special if p.service and not p.hint]
+        for problem in (*general, *special):
             if self.printer.as_json or problem not in small:
                 self.printer.emit(Notice(problem.service, str(problem)))
         if small and not self.printer.as_json:
-            count = f"{len(small)} small things are" if len(small) > 1 else "one small thing is"
-            self.printer.emit(Notice("", f"{count} done in another way without Docker: gigogne check names them"))
+            count = f"{len(small)} more notes" if len(small) > 1 else "one more note"
+            self.printer.emit(Notice("", f"{count}: gigogne check shows them"))
 
     def interrupt(self, code: int) -> None:
         """End what is under way with this exit code. Safe in a signal handler."""
@@ -120,6 +132,21 @@ class Session:
             self.printer.json(facts)
         else:
             self.printer.show(table)
+
+    def explain(self, service: str, options: LoadOptions) -> None:
+        """Print where each variable and each mount of a service comes from.
+
+        Raises:
+            ComposeError: There is no such service.
+        """
+        from gigogne.cli.explain import render, to_dict
+        from gigogne.compose.provenance import explanation
+
+        made = explanation(options, self.project, service, lambda mount: self.engine.place(mount, self.project))
+        if self.printer.as_json:
+            self.printer.json(to_dict(made))
+        else:
+            self.printer.show(render(made))
 
     def ps(self, *, ended: bool) -> None:
         """Print what runs of the project."""
@@ -159,3 +186,9 @@ class Session:
         self.engine.remove(self.project, volumes=volumes)
         removed = "logs and volumes removed" if volumes else "logs removed, volumes kept (down -v removes them)"
         self.printer.text(f"{self.project.name}: {len(handles)} stopped; {removed}")
+
+
+def _short(place: Location) -> str:
+    """A place as its owner would type it: relative to this directory, where it lies below it."""
+    file = place.file
+    return f"{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}:{place.line}"

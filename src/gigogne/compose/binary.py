@@ -39,8 +39,8 @@ def compose_binary() -> Path:
     return Path(found)
 
 
-def run_compose(arguments: Sequence[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the binary and return what it said. Its output holds values: it stays in memory."""
+def run_compose(arguments: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the binary with `text` on its standard input, and return what it said. Values stay in memory."""
     command = [str(compose_binary()), *arguments]
     try:
         return subprocess.run(
@@ -48,9 +48,8 @@ def run_compose(arguments: Sequence[str], cwd: Path | None = None) -> subprocess
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            cwd=cwd,
             check=False,
-            stdin=subprocess.DEVNULL,
+            input=text,
         )
     except OSError as error:
         raise EngineError(

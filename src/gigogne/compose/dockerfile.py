@@ -1,7 +1,10 @@
-"""The one thing of a Dockerfile that planning needs: its HEALTHCHECK, which tells a server from a job."""
+"""What planning and explaining need of a Dockerfile: HEALTHCHECK, which tells a server from a job, ENV and ARG."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gigogne.core.model import Build, Healthcheck
@@ -9,7 +12,24 @@ from gigogne.core.model import Build, Healthcheck
 if TYPE_CHECKING:
     from e2b_dockerfile_utils import DockerfileInstruction
 
-__all__ = ["dockerfile_healthcheck"]
+__all__ = ["ImageVariable", "dockerfile_healthcheck", "dockerfile_variables"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVariable:
+    """One name that an ENV or an ARG of a Dockerfile sets.
+
+    Attributes:
+        name: The name.
+        value: Its value, with what the Dockerfile knows put in (what only the base image knows stays `$NAME`).
+        line: The line it stands on, from 1.
+        argument: Whether it is an ARG: known while the image is built, not when it runs.
+    """
+
+    name: str
+    value: str = field(repr=False)
+    line: int
+    argument: bool = False
 
 
 def dockerfile_healthcheck(build: Build) -> Healthcheck | None:
@@ -17,39 +37,93 @@ def dockerfile_healthcheck(build: Build) -> Healthcheck | None:
 
     What is wrong with a Dockerfile is the engine's to say, with all the rest of it (`Engine.check`).
     """
-    text = build.dockerfile_inline
-    if text is None and build.dockerfile is not None:
-        try:
-            text = build.dockerfile.read_text(encoding="utf-8-sig", errors="replace")
-        except OSError:
-            return None
-    if not text or "healthcheck" not in text.lower():
+    text = _text(build)
+    if "healthcheck" not in text.lower():
         return None
+    checks = [i for i in _of_stage(_parse(text)[0], build.target) if i.name.upper() == "HEALTHCHECK"]
+    return _healthcheck(checks[-1]) if checks else None
+
+
+def dockerfile_variables(build: Build) -> tuple[ImageVariable, ...]:
+    """The ENV and ARG of the stage that is built and of those below it, in their order: the last of a name wins."""
+    text = _text(build)
+    if not text:
+        return ()
+    instructions, escape = _parse(text)
+    return tuple(_variables(_of_stage(instructions, build.target), text.splitlines(), escape, build))
+
+
+def _text(build: Build) -> str:
+    """The Dockerfile's text; empty where it cannot be read."""
+    if build.dockerfile_inline is not None or build.dockerfile is None:
+        return build.dockerfile_inline or ""
+    try:
+        return build.dockerfile.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return ""
+
+
+def _parse(text: str) -> tuple[Sequence[DockerfileInstruction], str]:
+    """The instructions and the escape character."""
     from e2b_dockerfile_utils import DockerfileSyntaxError, parse_dockerfile_ast
 
     try:
-        instructions = parse_dockerfile_ast(text).instructions
+        syntax = parse_dockerfile_ast(text)
     except DockerfileSyntaxError:
-        return None
-    return _of_stage(instructions, build.target)
+        return (), "\\"
+    return syntax.instructions, syntax.escape_token
 
 
-def _of_stage(instructions: list[DockerfileInstruction], target: str | None) -> Healthcheck | None:
-    """The check of the target stage, inherited from the stages that it is built on."""
-    checks: dict[str, Healthcheck | None] = {}
-    stage, current = "", None
+def _of_stage(instructions: Sequence[DockerfileInstruction], target: str | None) -> list[DockerfileInstruction]:
+    """The instructions of the target stage, behind those of the stages that it is built on."""
+    stages: dict[str, list[DockerfileInstruction]] = {}
+    current: list[DockerfileInstruction] = []
+    number = 0
     for instruction in instructions:
-        name = instruction.name.upper()
-        if name == "FROM":
-            if target and stage == target.lower():
+        if instruction.name.upper() == "FROM":
+            if target and target.lower() in stages:
                 break
-            base, *rest = instruction.args
-            stage = rest[-1].lower() if len(rest) == 2 else str(len(checks))
-            current = checks.get(base.lower())
-        elif name == "HEALTHCHECK":
-            current = _healthcheck(instruction)
-        checks[stage] = current
+            base, *rest = instruction.args or [""]
+            current = list(stages.get(base.lower(), ()))
+            stages[str(number)] = current
+            if len(rest) == 2:
+                stages[rest[-1].lower()] = current
+            number += 1
+        elif number:
+            current.append(instruction)
     return current
+
+
+def _variables(
+    instructions: Sequence[DockerfileInstruction], lines: Sequence[str], escape: str, build: Build
+) -> Iterator[ImageVariable]:
+    from e2b_dockerfile_utils import ShellLex
+
+    known: dict[str, str] = {}
+    environment: dict[str, str] = {}
+    for instruction in instructions:
+        lex = ShellLex(escape, env={**known, **environment})
+        here = slice(instruction.start_line - 1, instruction.end_line)
+        match instruction.name.upper():
+            case "ENV":
+                pairs = zip(instruction.args[::3], instruction.args[1::3], strict=False)
+                made = {lex.process_word(name): lex.process_word(value) for name, value in pairs}
+                environment |= made
+            case "ARG":
+                words = [word.partition("=") for word in instruction.args]
+                made = {name: build.args.get(name, lex.process_word(value)) for name, _, value in words}
+                known |= made
+            case _:
+                continue
+        for name, value in made.items():
+            line = _line(name, lines[here], instruction.start_line)
+            yield ImageVariable(name, value, line, argument=instruction.name.upper() == "ARG")
+
+
+def _line(name: str, lines: Sequence[str], first: int) -> int:
+    """The line of a name in an instruction that may go over several."""
+    word = re.compile(rf"(?:^|\s){re.escape(name)}(?:[=\s]|$)")
+    return next((first + number for number, line in enumerate(lines) if word.search(line)), first)
 
 
 def _healthcheck(instruction: DockerfileInstruction) -> Healthcheck | None:

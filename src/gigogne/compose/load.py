@@ -92,10 +92,11 @@ def compose_files(options: LoadOptions, environment: Mapping[str, str] | None = 
     Compose does not tell which files it found, so this follows its rule: `-f`, else `COMPOSE_FILE`, else the first
     of the default names in this directory or one above it, with the override beside it.
     """
-    environment = os.environ if environment is None else environment
     named: Sequence[str] = options.files
-    if not named and environment.get("COMPOSE_FILE"):
-        named = environment["COMPOSE_FILE"].split(environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep)
+    if not named:
+        environment = _environment(options) if environment is None else environment
+        separator = environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+        named = [name for name in environment.get("COMPOSE_FILE", "").split(separator) if name]
     if named:
         return tuple(Path(file).absolute() for file in named if file != "-")
     start = Path(options.directory or ".").absolute()
@@ -104,3 +105,20 @@ def compose_files(options: LoadOptions, environment: Mapping[str, str] | None = 
         if found:
             return (*found, *[folder / name for name in OVERRIDE_NAMES if (folder / name).is_file()][:1])
     return ()
+
+
+def _environment(options: LoadOptions) -> Mapping[str, str]:
+    """The variables by which Compose finds its files: the shell's, and where it has none, those of `.env`."""
+    files = [Path(name) for name in options.env_files] or [Path(".env")]
+    if "COMPOSE_FILE" in os.environ or not any(_mentions(file, b"COMPOSE_FILE") for file in files):
+        return os.environ
+    said = run_compose([*options.arguments(), "config", "--environment"]).stdout
+    pairs = (line.partition("=") for line in said.splitlines() if line.startswith("COMPOSE_"))
+    return {name: value for name, _, value in pairs}
+
+
+def _mentions(file: Path, word: bytes) -> bool:
+    try:
+        return word in file.read_bytes()
+    except OSError:
+        return False

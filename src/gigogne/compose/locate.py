@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -12,7 +13,7 @@ import yaml
 from gigogne.compose.binary import run_compose
 from gigogne.errors import ComposeError
 
-__all__ = ["compose_error", "find_line"]
+__all__ = ["Location", "compose_error", "locate", "read_yaml"]
 
 _YAML = re.compile(
     r"(?:failed to parse (?P<file>.+?): )?go-yaml load error.* at L(?P<line>\d+)\.C\d+(?:-\S+)?: (?P<what>.*)", re.S
@@ -36,6 +37,17 @@ SERVICE_KEYS = (
     "stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits user userns_mode uts volumes volumes_from "
     "working_dir"
 ).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in the user's files. `line` counts from 1; None where only the file is known."""
+
+    file: Path
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else str(self.file)
 
 
 def compose_error(stderr: str, files: Sequence[Path]) -> ComposeError:
@@ -129,11 +141,21 @@ def _about_key(said: str, files: Sequence[Path]) -> ComposeError | None:
 
 def _place(path: str, files: Sequence[Path]) -> str:
     """`file:line` of a dotted path, or the names of the files where no line is found."""
+    found = locate(path, files)
+    return str(found) if found else ", ".join(map(str, files)) or "Compose files"
+
+
+def locate(path: str, files: Sequence[Path]) -> Location | None:
+    """Where a dotted path, or as much of it as there is, stands in the files and those that they include.
+
+    The deepest place wins; of those, that of the last file, which is the one that Compose takes.
+    """
+    best, depth = None, 2
     for file in _with_includes(files):
-        line = find_line(file, path)
-        if line:
-            return f"{file}:{line}"
-    return ", ".join(map(str, files)) or "Compose files"
+        line, found = _deepest(file, path)
+        if found >= depth:
+            best, depth = Location(file, line), found
+    return best
 
 
 def _line_with(text: str, files: Sequence[Path]) -> str:
@@ -144,21 +166,31 @@ def _line_with(text: str, files: Sequence[Path]) -> str:
     return ""
 
 
-def find_line(file: Path, path: str) -> int | None:
-    """The line (from 1) of the deepest part of a dotted path that the file has, at least two parts deep."""
-    try:
-        node = yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
+def _deepest(file: Path, path: str) -> tuple[int, int]:
+    """The line (from 1) of the deepest part of a dotted path that a file has, and how many parts that are."""
+    node = read_yaml(file)
     line, depth, rest = 0, 0, path
     while isinstance(node, yaml.MappingNode) and rest:
         # Keys may hold dots themselves, so take the longest key that the rest of the path begins with.
         fits = [pair for pair in node.value if rest == pair[0].value or rest.startswith(f"{pair[0].value}.")]
         if not fits:
-            break
+            return line, depth
         key, node = max(fits, key=lambda pair: len(pair[0].value))
         line, depth, rest = key.start_mark.line + 1, depth + 1, rest[len(key.value) + 1 :]
-    return line if depth >= 2 else None
+    if isinstance(node, yaml.SequenceNode) and rest:
+        # `depends_on: [db]`, `environment: [NAME=value]`
+        entries = [e for e in node.value if isinstance(e, yaml.ScalarNode) and e.value.partition("=")[0] == rest]
+        if entries:
+            return entries[-1].start_mark.line + 1, depth + 1
+    return line, depth
+
+
+def read_yaml(file: Path) -> yaml.Node | None:
+    """The file as YAML nodes, which know their lines; None where there is no such file, or no YAML in it."""
+    try:
+        return yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
 
 
 def _with_includes(files: Sequence[Path]) -> Iterator[Path]:

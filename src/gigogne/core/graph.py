@@ -6,14 +6,14 @@ import difflib
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
+from gigogne.core.commands import ends_in_idling, server_program
+from gigogne.core.images import is_server_image
 from gigogne.core.model import Condition, Kind, Project, Service
 from gigogne.errors import ComposeError
 
-__all__ = ["KIND_LABEL", "kinds", "reachable", "start_order"]
+__all__ = ["KIND_LABEL", "kinds", "never_ends", "reachable", "start_order"]
 
 KIND_LABEL = "gigogne.kind"
-# Commands that only keep a container alive: the words that they begin with.
-_IDLE = (("tail", "-f", "/dev/null"), ("sleep", "infinity"), ("sleep", "inf"))
 
 
 def kinds(project: Project) -> dict[str, Kind]:
@@ -21,7 +21,7 @@ def kinds(project: Project) -> dict[str, Kind]:
 
     The label `gigogne.kind` overrules. A service is a job when another waits for its completion; a server when
     another waits for its health, or when it has ports, expose, a health check, a `restart` that is not
-    "no"/on-failure, or a command that only idles. The rest are jobs.
+    "no"/on-failure, or a command or an image that never ends (`never_ends`). The rest are jobs.
 
     Raises:
         ComposeError: The label says something else than job or server.
@@ -44,12 +44,19 @@ def _kind(service: Service, awaited: set[tuple[str, Condition]]) -> Kind:
     checked = service.healthcheck is not None and bool(service.healthcheck.test)
     restarts = service.restart != "no" and not service.restart.startswith("on-failure")
     stays = (service.name, Condition.HEALTHY) in awaited or service.ports or service.expose or checked or restarts
-    return Kind.SERVER if stays or _idles(service) else Kind.JOB
+    return Kind.SERVER if stays or never_ends(service) else Kind.JOB
 
 
-def _idles(service: Service) -> bool:
-    words = " ".join((*(service.entrypoint or ()), *(service.command or ()))).split()
-    return any(tuple(words[-len(idle) :]) == idle for idle in _IDLE)
+def never_ends(service: Service) -> str:
+    """Why the service goes on until it is stopped; empty where it may end, or where a label decides."""
+    if KIND_LABEL in service.labels:
+        return ""
+    program = server_program(service)
+    if program:
+        return f"`{program}` serves until it is stopped"
+    if ends_in_idling(service):
+        return "its command never ends"
+    return f"the image {service.image} serves until it is stopped" if is_server_image(service) else ""
 
 
 def reachable(project: Project, targets: Iterable[str]) -> dict[str, str | None]:

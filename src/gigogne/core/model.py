@@ -178,6 +178,11 @@ class Service:
         """The keys that the Compose file sets to something."""
         return frozenset(key for key, value in self.raw.items() if value not in (None, [], {}, ""))
 
+    @property
+    def unset(self) -> frozenset[str]:
+        """The variables that `environment:` names and nothing sets: not even the image's value reaches the service."""
+        return frozenset(name for name, value in (self.raw.get("environment") or {}).items() if value is None)
+
 
 @dataclass(frozen=True, slots=True)
 class Project:

@@ -12,10 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from gigogne.core.engine import Engine, Handle, Run
 from gigogne.core.events import Event, Notice, RunEnded, RunStarted, Waiting
 from gigogne.core.graph import kinds
-from gigogne.core.model import Condition, Dependency, Kind
+from gigogne.core.model import Condition, Kind
 from gigogne.core.outcome import Result, Verdict
 from gigogne.core.plan import Action, Plan
 from gigogne.errors import GigogneError
+from gigogne.orchestrators.backlog import Backlog
 from gigogne.orchestrators.task import Surroundings, Task
 
 __all__ = ["NativeOrchestrator"]
@@ -54,7 +55,7 @@ class NativeOrchestrator:
         self._keep_going = keep_going
         self._job_timeout = job_timeout
         self._tasks: dict[str, Task] = {}
-        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._wake: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._interrupt = 0
         self._hurry = threading.Event()
         self._code = 0
@@ -90,7 +91,7 @@ class NativeOrchestrator:
             engine=self._engine,
             run=self._run,
             emit=self._emit,
-            changed=lambda: self._wake.put(None),
+            changed=self._wake.put,
             ended=self._ended,
             hurry=self._hurry,
             job_timeout=self._job_timeout,
@@ -103,7 +104,7 @@ class NativeOrchestrator:
     def _ended(self, task: Task) -> None:
         if task.outcome.verdict is Verdict.FAILED:
             self._code = self._code or task.outcome.code or 1
-        self._wake.put(None)
+        self._wake.put(task)
 
     def _prepare(self) -> bool:
         """Prepare all services before the first one starts; a failure here has started nothing.
@@ -153,56 +154,36 @@ class NativeOrchestrator:
             waits = [need.service for need in task.step.needs]
             if waits:
                 self._emit(Waiting(task.name, ", ".join(waits)))
-        while not self._interrupt:
-            open_tasks = [task for task in self._tasks.values() if not task.done]
-            self._skip_hopeless(open_tasks)
-            if self._code and not self._keep_going:
-                return
-            for task in self._ready(open_tasks):
+        backlog = Backlog(self._tasks)
+        at_work = {task for task in self._tasks.values() if task.launched}
+        while not self._interrupt and (self._keep_going or not self._code):
+            for task in self._launchable(backlog, at_work):
                 task.launch()
-            pending = any(t.outcome.kind is Kind.JOB or not t.launched for t in open_tasks if not t.done)
-            serving = stays and any(t.launched and not t.done for t in open_tasks)
-            if not pending and not serving:
+                at_work.add(task)
+            if not (backlog or any(stays or task.outcome.kind is Kind.JOB for task in at_work)):
                 return
-            with contextlib.suppress(queue.Empty):
-                self._wake.get(timeout=_BREATH)
-            with contextlib.suppress(queue.Empty):
-                while True:  # one look answers all calls so far
-                    self._wake.get_nowait()
+            backlog.news(self._changes())
+            at_work = {task for task in at_work if not task.done}
 
-    def _ready(self, tasks: list[Task]) -> Iterator[Task]:
-        """The tasks whose conditions hold, as far as there is room for jobs."""
-        running = sum(t.launched and not t.done and t.outcome.kind is Kind.JOB for t in tasks)
-        for task in tasks:
-            if task.launched or task.done:
+    def _launchable(self, backlog: Backlog, at_work: set[Task]) -> Iterator[Task]:
+        """Of the tasks that can be launched, those that there is room for: only jobs take room."""
+        room = self._jobs - sum(task.outcome.kind is Kind.JOB for task in at_work)
+        for _ in range(len(backlog.able)):
+            task = backlog.able.popleft()
+            if task.outcome.kind is Kind.JOB and room <= 0:
+                backlog.able.append(task)
                 continue
-            job = task.outcome.kind is Kind.JOB
-            if (job and running >= self._jobs) or not all(map(self._holds, task.step.needs)):
-                continue
-            running += job
+            room -= task.outcome.kind is Kind.JOB
             yield task
 
-    def _holds(self, need: Dependency) -> bool:
-        task = self._tasks[need.service]
-        if need.condition is Condition.STARTED:
-            met = task.started
-        elif need.condition is Condition.HEALTHY:
-            met = task.healthy and not task.done
-        else:
-            met = task.outcome.verdict is Verdict.SUCCEEDED
-        return met or (task.done and not need.required)
-
-    def _skip_hopeless(self, tasks: list[Task]) -> None:
-        """Give up the tasks that wait for what can no longer be, and those that wait for them.
-
-        Tasks come in an order in which each follows what it waits for, so one look is enough.
-        """
-        for task in tasks:
-            if task.launched or task.done:
-                continue
-            lost = next((n for n in task.step.needs if self._tasks[n.service].done and not self._holds(n)), None)
-            if lost is not None:
-                task.skip(f"{lost.service} {self._tasks[lost.service].outcome.verdict}")
+    def _changes(self) -> list[Task]:
+        """The tasks for which something has changed, as soon as there are any; none after a breath, or a signal."""
+        changed: list[Task | None] = []
+        with contextlib.suppress(queue.Empty):
+            changed.append(self._wake.get(timeout=_BREATH))
+            while True:
+                changed.append(self._wake.get_nowait())
+        return [task for task in changed if task is not None]
 
     def _stop_all(self) -> None:
         """Stop what this run needed and no other one does, each service after those that depend on it."""

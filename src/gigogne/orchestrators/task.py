@@ -27,14 +27,15 @@ TIMED_OUT = 124  # as timeout(1)
 class Surroundings:
     """What the tasks of one run share.
 
-    `ended` is called once for each task that ended by itself, from the task's own thread; `hurry` is set when services
-    have no time left to stop in; `patient` says that a restart policy is followed for ever.
+    A task calls `changed` from its own thread when it has started or is healthy, and `ended` when it has ended by
+    itself. `hurry` is set when services have no time left to stop in; `patient` says that a restart policy is followed
+    for ever.
     """
 
     engine: Engine
     run: Run
     emit: Callable[[Event], None]
-    changed: Callable[[], None]
+    changed: Callable[[Task], None]
     ended: Callable[[Task], None]
     hurry: threading.Event
     job_timeout: float | None
@@ -181,7 +182,7 @@ class Task:
                 address=str(data.get("address", "")),
             )
         )
-        self._around.changed()
+        self._around.changed(self)
         self._reader = threading.Thread(target=self._read, args=(handle,), name=f"read-{self.name}", daemon=True)
         self._reader.start()
         return self._see_to_the_end(handle)
@@ -218,7 +219,7 @@ class Task:
         if status.state is State.HEALTHY:
             self.healthy = True
             self._around.emit(Healthy(self.name, time.monotonic() - self._began))
-            self._around.changed()
+            self._around.changed(self)
         return status
 
     def _wait_for_job(self, handle: Handle) -> Status:

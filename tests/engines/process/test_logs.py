@@ -38,7 +38,7 @@ def supervise(directory: Path, parts: list[bytes], pause: float = 0.15) -> list[
 
     thread = threading.Thread(target=write)
     thread.start()
-    heard = [line.text for line in follow_logs(directory, lambda: not writing.is_set(), record=True)]
+    heard = [line.text for line in follow_logs(directory, writing.wait, record=True)]
     thread.join()
     return heard
 
@@ -70,8 +70,8 @@ def test_since_and_tail(directory: Path) -> None:
     assert [line.text for line in read_logs(directory, since=times[0] + 0.1)] == ["middle", "late"]
     assert [line.text for line in read_logs(directory, since=times[2] + 0.1)] == []
     assert [line.text for line in read_logs(directory, tail=2)] == ["middle", "late"]
-    assert [line.text for line in follow_logs(directory, lambda: False, tail=1)] == ["late"]
-    assert [line.text for line in follow_logs(directory, lambda: False, since=times[1] + 0.1)] == ["late"]
+    assert [line.text for line in follow_logs(directory, lambda _seconds: True, tail=1)] == ["late"]
+    assert [line.text for line in follow_logs(directory, lambda _seconds: True, since=times[1] + 0.1)] == ["late"]
 
 
 def test_streams_are_merged_by_time(directory: Path) -> None:
@@ -86,7 +86,7 @@ def test_streams_are_merged_by_time(directory: Path) -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    assert len(list(follow_logs(directory, lambda: not over.is_set(), record=True))) == 4
+    assert len(list(follow_logs(directory, over.wait, record=True))) == 4
     thread.join()
     assert [line.text for line in read_logs(directory)] == ["0", "1", "2", "3"]
 
@@ -107,7 +107,7 @@ def test_a_hundred_megabytes_in_flat_memory(directory: Path) -> None:
         for _ in range(100):
             file.write(block)
     tracemalloc.start()
-    count = sum(1 for _ in follow_logs(directory, lambda: False, record=True))
+    count = sum(1 for _ in follow_logs(directory, lambda _seconds: True, record=True))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == 250_000 and peak < 8_000_000

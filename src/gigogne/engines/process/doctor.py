@@ -123,7 +123,7 @@ def namespaces_fix(settings: Path, *, contained: bool, root: bool) -> str:
     if contained:
         fixes = [f"on the machine that runs this container: {fix}" for fix in fixes]
         unconfined = "--security-opt seccomp=unconfined --security-opt systempaths=unconfined"
-        fixes.append(f"start this container with --privileged, or with {unconfined}")
+        fixes.insert(0, f"start this container with --privileged, or with {unconfined}")
     return "; ".join(fixes) or "see `man user_namespaces`: something on this machine denies them"
 
 
@@ -233,7 +233,7 @@ def _index(paths: Paths) -> list[Finding]:
     failure = _lookup("filelock", "--no-cache")
     if failure is None:
         return [Finding(name, "ok", "answers")]
-    fix = "check the network, the proxy, and the settings of uv or pip (UV_DEFAULT_INDEX, PIP_INDEX_URL, certificates)"
+    fix = "check the network, the proxy, and the settings of uv or pip (UV_DEFAULT_INDEX, PIP_INDEX_URL, SSL_CERT_FILE)"
     words = f"does not answer: {_cause(failure)}"
     warm = [kept for kept in ("environments", "servers") if _holds_something(paths.cache / kept)]
     if warm:

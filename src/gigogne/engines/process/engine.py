@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gigogne.core.engine import Handle, Line, Run, State, Status
-from gigogne.core.model import Problem, Project, Service
+from gigogne.core.model import Mount, MountType, Problem, Project, Service
 from gigogne.engines.process.built import BuiltService
 from gigogne.engines.process.embedded import embedded_server
 from gigogne.engines.process.health import HealthMonitor
@@ -46,7 +47,12 @@ class _Started:
     health: HealthMonitor | None = None
     relay: subprocess.Popen[bytes] | None = None
     seen_alive: bool = True
-    code: int | None = field(default=None)
+    code: int | None = None
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def ended(self, timeout: float) -> bool:
+        """Whether it ends within so many seconds, as seen by another thread than the one that waits for it, if any."""
+        return self.over.wait(timeout) or (self.child is not None and self.child.poll() is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,12 @@ class ProcessEngine:
             raise EngineError(f"GIGOGNE_PROCESS=sandbox, but {reason}", "unset it to run without the sandbox")
         return cls(Paths.of_user(), bubblewrap, notify)
 
+    @classmethod
+    def every_way(cls, notify: Callable[[str, str], None]) -> list[ProcessEngine]:
+        """The engine in each way that this machine allows, whatever `GIGOGNE_PROCESS` says."""
+        bubblewrap, _ = find_bubblewrap()
+        return [cls(Paths.of_user(), way, notify) for way in ((bubblewrap, None) if bubblewrap else (None,))]
+
     def __str__(self) -> str:
         """The engine and its way."""
         return f"{self.name} ({'portable' if self.bubblewrap is None else 'sandbox'})"
@@ -99,7 +111,7 @@ class ProcessEngine:
         town, problems = self._town(project), [] if self.bubblewrap else [Problem("", "", NOTICE, fatal=False)]
         part = replace(project, services={name: project.services[name] for name in services})
         for service in part.services.values():
-            problems += key_problems(service, project)
+            problems += key_problems(service)
             if service.build is None and service.name not in town.embedded and not is_known_image(service.image):
                 message = f"the image {service.image} can only run in Docker"
                 hint = "give the service a build:, or run it with docker compose"
@@ -159,7 +171,8 @@ class ProcessEngine:
         process, record = started.process, started.child is not None
         if not follow:
             return read_logs(process.directory, since=since, tail=tail)
-        return follow_logs(process.directory, process.alive, since=since, tail=tail, record=record)
+        ended = started.ended if record else process.ended
+        return follow_logs(process.directory, ended, since=since, tail=tail, record=record)
 
     def stop(self, handle: Handle, *, grace: float) -> None:
         """Its stop signal, then after `grace` seconds the end of it and of all its children."""
@@ -191,6 +204,12 @@ class ProcessEngine:
         for name in project.volumes.values():
             shutil.rmtree(self.paths.volume(name), ignore_errors=True)
         shutil.rmtree(self.paths.project(project.name), ignore_errors=True)
+
+    def place(self, mount: Mount, project: Project) -> Path | None:
+        """Where what a mount shows lies on this machine; None where it is forgotten with the service."""
+        if mount.type is MountType.VOLUME and mount.source:
+            return self.paths.volume(project.volumes.get(mount.source, mount.source)) / mount.subpath
+        return Path(mount.source) if mount.type is MountType.BIND else None
 
     def where(self, service: Service, project: Project) -> str:
         """How to reach a server from this machine, in words: where it is published, else its address and ports."""
@@ -242,6 +261,8 @@ class ProcessEngine:
         # The id of one that had ended before may be another process's by now.
         if started.code is not None and started.seen_alive:
             self._clean_up(started)
+        if started.code is not None:
+            started.over.set()
         return started.code
 
     def _clean_up(self, started: _Started) -> None:

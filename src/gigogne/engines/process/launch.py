@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from gigogne.core.model import Mount, MountType, Project, Service
 from gigogne.engines.process.image import Image
+from gigogne.engines.process.image.volumes import seed_volume
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import ComposeError, ServiceError
 
@@ -103,9 +104,12 @@ def make_launch(
     uid, gid, home = _identity(service, image)
     hostname = service.hostname or service.name
     environment = {"HOSTNAME": hostname, "HOME": home, **config.environment, **service.environment}
-    mounts = [place_mount(mount, service, project, paths, scratch) for mount in service.mounts]
+    environment = {name: value for name, value in environment.items() if name not in service.unset}
+    # A health check's launch is that of a service that runs already: what its volumes hold is its own affair.
+    source = None if any(scratch.iterdir()) else image
+    mounts = [place_mount(mount, service, project, paths, scratch, source) for mount in service.mounts]
     covered = {mount.target for mount in mounts}
-    mounts += [PlacedMount(_anonymous(scratch, t), t) for t in config.volumes if t not in covered]
+    mounts += [_anonymous(scratch, t, source) for t in config.volumes if t not in covered]
     return Launch(
         service=service.name,
         argv=argv,
@@ -124,8 +128,13 @@ def make_launch(
     )
 
 
-def place_mount(mount: Mount, service: Service, project: Project, paths: Paths, scratch: Path) -> PlacedMount:
-    """The mount with its source on this machine; a named volume is made when it is new."""
+def place_mount(
+    mount: Mount, service: Service, project: Project, paths: Paths, scratch: Path, image: Image | None = None
+) -> PlacedMount:
+    """The mount with its source on this machine.
+
+    A volume is made when it is new; with an `image`, one that is empty gets what the image has at the target.
+    """
     target = str(PurePosixPath(mount.target))
     if mount.type is MountType.TMPFS:
         return PlacedMount(None, target)
@@ -137,18 +146,27 @@ def place_mount(mount: Mount, service: Service, project: Project, paths: Paths, 
                 f"make it, or correct the path: mkdir {source}",
             )
         return PlacedMount(source, target, mount.read_only)
+    copied = None if mount.nocopy or mount.subpath else image
     if not mount.source:
-        return PlacedMount(_anonymous(scratch, target), target, mount.read_only)
-    source = paths.volume(project.volumes.get(mount.source, mount.source)) / mount.subpath
-    source.mkdir(parents=True, exist_ok=True)
+        return replace(_anonymous(scratch, target, copied), read_only=mount.read_only)
+    name = project.volumes.get(mount.source, mount.source)
+    source = paths.volume(name) / mount.subpath
+    _make_volume(source, target, copied, paths.cache / "locks" / f"{name}.lock")
     return PlacedMount(source, target, mount.read_only)
 
 
-def _anonymous(scratch: Path, target: str) -> Path:
-    """The directory of an anonymous volume: it lives as long as this start of the service."""
+def _anonymous(scratch: Path, target: str, image: Image | None) -> PlacedMount:
+    """An anonymous volume: it lives as long as this start of the service."""
     directory = scratch / "volumes" / target.strip("/").replace("/", "__")
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
+    _make_volume(directory, target, image, directory.with_name(f"{directory.name}.lock"))
+    return PlacedMount(directory, target)
+
+
+def _make_volume(volume: Path, target: str, image: Image | None, lock: Path) -> None:
+    if image is None:
+        volume.mkdir(parents=True, exist_ok=True)
+    else:
+        seed_volume(volume, target, image.root, image.environments, lock)
 
 
 def _identity(service: Service, image: Image) -> tuple[int, int, str]:

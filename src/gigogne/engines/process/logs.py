@@ -41,13 +41,18 @@ def rotate_logs(directory: Path) -> None:
 
 
 def follow_logs(
-    directory: Path, alive: Callable[[], bool], *, since: float = 0.0, tail: int | None = None, record: bool = False
+    directory: Path,
+    ended: Callable[[float], bool],
+    *,
+    since: float = 0.0,
+    tail: int | None = None,
+    record: bool = False,
 ) -> Iterator[Line]:
-    """The lines of the present try as they come, until the service is not `alive` any more.
+    """The lines of the present try as they come, until the service has ended.
 
     Args:
         directory: The service's own.
-        alive: Whether more may come.
+        ended: Whether no more will come; waits for that, so many seconds at most.
         since: Leave out what came before, in seconds since the epoch.
         tail: Of what is there already, only so many lines.
         record: Write down when lines come; for the one who started the service.
@@ -56,19 +61,16 @@ def follow_logs(
         files = [stack.enter_context(_LogFile(directory, stream, since, record)) for stream in _STREAMS]
         if tail is not None:
             yield from deque(_in_order(files, last=False), maxlen=tail)
-        pause = _POLL_FIRST
-        while True:
-            ended = not alive()  # asked before reading: what comes later is read next time
+        pause, over = 0.0, False
+        while not over:
+            over = ended(pause)  # asked before reading: what comes later is read next time
             heard = False
             for file in files:
-                for line in file.read(last=ended):
+                for line in file.read(last=over):
                     heard = True
                     yield line
-            if ended:
-                return
-            # A job of milliseconds is not kept waiting, and one of hours costs next to nothing.
-            pause = _POLL_FIRST if heard else min(pause * 1.5, _POLL_LAST)
-            time.sleep(pause)
+            # What is said is heard at once, and a job of hours costs next to nothing.
+            pause = _POLL_FIRST if heard else min(max(pause * 1.5, _POLL_FIRST), _POLL_LAST)
 
 
 def read_logs(directory: Path, *, since: float = 0.0, tail: int | None = None) -> Iterator[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from gigogne.core.model import Condition, MountType, Problem, Project, Service
+from gigogne.core.model import MountType, Problem, Service
 
 __all__ = ["HONOURED", "NOTICED", "REFUSED", "key_problems"]
 
@@ -45,8 +45,8 @@ REFUSED = {
 """Keys that the service would not work without; each with what to do."""
 
 
-def key_problems(service: Service, project: Project) -> Iterator[Problem]:
-    """What the engine says of the service's keys, its mounts and what it waits for."""
+def key_problems(service: Service) -> Iterator[Problem]:
+    """What the engine says of the service's keys and its mounts."""
     for key in sorted(service.keys - HONOURED):
         where = f"services.{service.name}.{key}"
         if key in NOTICED:
@@ -56,7 +56,6 @@ def key_problems(service: Service, project: Project) -> Iterator[Problem]:
             hint = f"{hint}; or run it with docker compose"
             yield Problem(service.name, where, "cannot be honoured without Docker", hint)
     yield from _mount_problems(service)
-    yield from _condition_problems(service, project)
 
 
 def _mount_problems(service: Service) -> Iterator[Problem]:
@@ -74,17 +73,3 @@ def _mount_problems(service: Service) -> Iterator[Problem]:
             # Docker would make an empty directory there, and the service would find nothing in it.
             message = f"{mount.source} does not exist, and would be empty at {mount.target}"
             yield Problem(service.name, where, message, f"correct the path, or make it: mkdir -p {mount.source}")
-
-
-def _condition_problems(service: Service, project: Project) -> Iterator[Problem]:
-    for dependency in service.depends_on:
-        other = project.services.get(dependency.service)
-        if other is None or dependency.condition is not Condition.HEALTHY or other.build is None:
-            continue
-        if other.healthcheck is None or not other.healthcheck.test:
-            yield Problem(
-                service.name,
-                f"services.{service.name}.depends_on.{other.name}",
-                f"waits for {other.name} to be healthy, and {other.name} has no health check",
-                f"give {other.name} a healthcheck:, or wait with condition: service_started",
-            )
