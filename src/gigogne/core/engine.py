@@ -88,6 +88,10 @@ class Engine(Protocol):
         """Build or pull what the service needs to start, or make its environment."""
         ...
 
+    def cancel(self) -> None:
+        """End what is being prepared; those who wait for it get an error."""
+        ...
+
     def turn(self, run: Run, *, last: bool = False) -> AbstractContextManager[frozenset[str]]:
         """A turn, during which no other run of the project begins or ends: the services that the others need.
 

@@ -59,6 +59,7 @@ class NativeOrchestrator:
         self._interrupt = 0
         self._hurry = threading.Event()
         self._code = 0
+        self._joined = False  # other runs know of this one
 
     def interrupt(self, code: int) -> None:
         """End the run with this exit code; a second call ends it at once. Safe in a signal handler."""
@@ -109,7 +110,7 @@ class NativeOrchestrator:
     def _prepare(self) -> bool:
         """Prepare all services before the first one starts; a failure here has started nothing.
 
-        False when the run was interrupted meanwhile: a Ctrl-C reaches what prepares too, and makes it fail.
+        False when the run was interrupted meanwhile, which makes what prepares fail.
 
         Raises:
             GigogneError: What the first failing one met.
@@ -119,6 +120,8 @@ class NativeOrchestrator:
             waiting: set[Future[None]] = set(futures)
             while waiting:
                 waiting = wait(waiting, timeout=_BREATH).not_done
+                if self._interrupt:
+                    self._engine.cancel()
             try:
                 for future in futures:
                     future.result()
@@ -134,6 +137,7 @@ class NativeOrchestrator:
     def _adopt(self) -> None:
         """Take over what runs already: servers are used as they are, jobs whose supervisor died are ended."""
         with self._engine.turn(self._run):
+            self._joined = True
             found = self._engine.find(self._run.project)
             for handle in found:
                 task = self._tasks.get(handle.service)
@@ -190,6 +194,8 @@ class NativeOrchestrator:
         for task in self._tasks.values():
             if not task.launched and not task.done:
                 task.skip("interrupted" if self._interrupt else "the run ended before")
+        if not self._joined:
+            return
         with self._engine.turn(self._run, last=True) as needed:
             at_work = [task for task in self._tasks.values() if task.launched and not task.done]
             kept = [t for t in at_work if t.outcome.kind is Kind.SERVER and t.name in needed]

@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
+
 from gigogne.core.engine import Handle, Line, Run, State, Status
 from gigogne.core.model import Mount, MountType, Problem, Project, Service
 from gigogne.engines.process.built import BuiltService
@@ -25,7 +27,7 @@ from gigogne.engines.process.network import Network, network_of, publications
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.portable import NOTICE
 from gigogne.engines.process.ports import port_problems
-from gigogne.engines.process.processes import Process, exit_code
+from gigogne.engines.process.processes import Process, end_family, exit_code
 from gigogne.engines.process.publish import publish
 from gigogne.engines.process.runs import RunDirectories
 from gigogne.engines.process.sandbox import Bubblewrap, find_bubblewrap
@@ -36,6 +38,8 @@ from gigogne.errors import EngineError
 __all__ = ["ProcessEngine"]
 
 _KILLED = 9  # SIGKILL, by its number: Windows has no such name
+# With less than these bytes a disk is full.
+_ROOM = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -127,6 +131,13 @@ class ProcessEngine:
         """Make the image's files and environments, or install the server."""
         self._town(run.project).services[service.name].prepare(lambda text: self._notify(service.name, text))
 
+    def cancel(self) -> None:
+        """End every child that is no service: uv, and what it started. Only a terminal's Ctrl-C reaches them itself."""
+        ours = {started.process.pid for started in self._started.values()}
+        for child in psutil.Process().children():
+            if child.pid not in ours:
+                end_family(child)
+
     def turn(self, run: Run, *, last: bool = False) -> AbstractContextManager[frozenset[str]]:
         """A turn, by a lock on the project's runs."""
         return self._directories(run.project).turn(run, last=last)
@@ -155,7 +166,7 @@ class ProcessEngine:
         started = self._of(handle)
         code = self._code(started, timeout=0)
         if code is not None:
-            return Status(State.EXITED, code)
+            return Status(State.EXITED, code, self._full_disk() if code else "")
         if started.health is None:
             return Status(State.RUNNING)
         return Status(started.health.state, detail=started.health.detail)
@@ -264,6 +275,11 @@ class ProcessEngine:
         if started.code is not None:
             started.over.set()
         return started.code
+
+    def _full_disk(self) -> str:
+        """That there is no room any more, which a service cannot say itself: its logs are on the same disk."""
+        full = shutil.disk_usage(self.paths.data).free < _ROOM
+        return f"No space left on device under {self.paths.data}: make room, or set GIGOGNE_DATA_DIR" if full else ""
 
     def _clean_up(self, started: _Started) -> None:
         assert started.code is not None

@@ -54,6 +54,10 @@ def portable_command(launch: Launch, moved: Mapping[tuple[str, int], int] = _NOT
 
     environment = {name: translate(name, value) for name, value in launch.environment.items()}
     environment["PATH"] = _search_path(launch, table)
+    # What an editable install finds beside the image's packages is in the launched copy.
+    editable = [rewrite_paths(path, table) for path in launch.image.python_path]
+    if editable:
+        environment["PYTHONPATH"] = os.pathsep.join([*filter(None, [environment.get("PYTHONPATH")]), *editable])
     if sys.platform == "win32":
         environment |= {name: os.environ[name] for name in _WINDOWS if name in os.environ}
     temporary = launch.scratch / "tmp"
@@ -79,9 +83,10 @@ def _path_table(launch: Launch) -> dict[str, str]:
             # A health check speaks of the copy that its service already has.
             if not copy.exists():
                 shutil.copytree(entry, copy, symlinks=True)
-            # A system directory of this machine keeps its name: only the files that were copied there move.
+            # A system directory of this machine keeps its name: only what the image alone has there moves.
             if entry.name in ("usr", "etc", "bin", "lib", "sbin", "var", "opt", "tmp"):
-                table |= {f"/{p.relative_to(rootfs).as_posix()}": str(p) for p in copy.rglob("*") if p.is_file()}
+                inside = ((f"/{path.relative_to(rootfs).as_posix()}", path) for path in copy.rglob("*"))
+                table |= {name: str(path) for name, path in inside if path.is_file() or not Path(name).exists()}
             else:
                 table[f"/{entry.name}"] = str(copy)
         else:
@@ -90,7 +95,7 @@ def _path_table(launch: Launch) -> dict[str, str]:
             table[f"/{entry.name}"] = str(copy)
     home = launch.scratch / "home"
     home.mkdir(parents=True, exist_ok=True)
-    if launch.home != "/":
+    if launch.home != "/" and not (rootfs / launch.home.lstrip("/")).is_dir():
         table.setdefault(launch.home, str(home))
     for target, environment in launch.image.environments.items():
         table[f"{target}/bin"] = str(executables(environment))

@@ -22,7 +22,7 @@ import psutil
 
 from gigogne.engines.process.command import Command
 
-__all__ = ["Process", "exit_code", "own_session", "spawn"]
+__all__ = ["Process", "end_family", "exit_code", "own_session", "spawn"]
 
 _POLL = 0.02
 _POLL_FIRST, _POLL_LAST = 0.001, 0.05
@@ -116,13 +116,8 @@ class Process:
     def kill(self) -> None:
         """End it and all its children at once."""
         process = self._psutil()
-        if process is None:
-            return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            family = [*process.children(recursive=True), process]
-            for member in family:
-                with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                    member.kill()
+        if process is not None:
+            end_family(process)
 
     def _report(self) -> dict[str, Any]:
         """What bubblewrap reported so far: one JSON object a line."""
@@ -174,6 +169,14 @@ def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[
     process = Process(child.pid, _created(child.pid), directory, command.sandboxed, int(command.stop_signal))
     _write_status(process)
     return process, child
+
+
+def end_family(process: psutil.Process) -> None:
+    """End a process and all its children at once."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for member in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                member.kill()
 
 
 def own_session() -> dict[str, Any]:

@@ -149,7 +149,9 @@ def _files(launch: Launch, bubblewrap: Bubblewrap) -> Iterator[str]:
     for entry in sorted(root.iterdir()):
         if entry.name == "etc":
             for file in sorted(entry.iterdir()):
-                yield from ("--ro-bind", str(file), f"/etc/{file.name}")
+                yield from _file(file, f"/etc/{file.name}")
+        elif entry.is_symlink():
+            yield from _file(entry, f"/{entry.name}")
         elif entry.name == "usr" or not entry.is_dir():
             continue
         elif bubblewrap.overlay:
@@ -158,12 +160,20 @@ def _files(launch: Launch, bubblewrap: Bubblewrap) -> Iterator[str]:
             copy = launch.scratch / "rootfs" / entry.name
             shutil.copytree(entry, copy, symlinks=True, dirs_exist_ok=True)
             yield from ("--bind", str(copy), f"/{entry.name}")
-    for file in sorted(path for path in root.iterdir() if path.is_file()):
-        yield from ("--ro-bind", str(file), f"/{file.name}")
+    for file in sorted(path for path in root.iterdir() if path.is_file() and not path.is_symlink()):
+        yield from _file(file, f"/{file.name}")
     yield from _usr(root / "usr", local, bubblewrap)
     for target, environment in launch.image.environments.items():
         if target != "/usr/local":
             yield from ("--ro-bind", str(environment), target)
+
+
+def _file(source: Path, target: str) -> Iterator[str]:
+    """One file of the image; a link leads to what is inside, and so is made there."""
+    if source.is_symlink():
+        yield from ("--symlink", str(source.readlink()), target)
+    else:
+        yield from ("--ro-bind", str(source), target)
 
 
 def _usr(tree: Path, local: Path, bubblewrap: Bubblewrap) -> Iterator[str]:

@@ -262,7 +262,7 @@ RUN apt-get update \\
  && mkdir -p /data
 RUN make all; echo done
 RUN if [ -f x ]; then pip install x; fi
-RUN pip install --target /elsewhere six
+RUN pip install --what /elsewhere six
 RUN --mount=type=secret,id=token pip install six
 ADD https://example.com/x.bin /x
 ONBUILD RUN true
@@ -271,9 +271,12 @@ ONBUILD RUN true
     messages = [message for _, message in refused(recipe)]
     assert messages[0].startswith("RUN curl -fsSL https://example.com/x.sh: ")
     assert messages[1].startswith("RUN make all: ")
-    assert "--target" in messages[3]
+    assert "--what" in messages[3]
+    assert messages[6] == "ONBUILD is not supported"
     hints = [problem.hint for problem in recipe.problems if problem.fatal]
-    assert all("docker compose" in hint for hint in hints)
+    assert all(hints)
+    assert "COPY" in hints[0]
+    assert "write the instruction itself" in hints[6]
     notices = [problem for problem in recipe.problems if not problem.fatal]
     assert [(each.where, each.message) for each in notices] == [
         ("docker/x/Dockerfile:3", "the packages curl, libpq5 are not installed")
@@ -288,7 +291,21 @@ ONBUILD RUN true
         "pip install `cat x`",
         "pip install pandas>=2",
         "python setup.py build",
-        "rm -rf /app",
+        "rm -rf /",
+        "sh install.sh",
+        "bash",
+        "python -c 'import x'",
+        "python -m unknown",
+        "echo x > a b",
+        "echo 'a\\nb' > /x",
+        "cat a > b",
+        "ln a b",
+        "sed -i s/a/b/ x.py",
+        "find . -name '*.sh'",
+        "usermod -u 1000 www-data",
+        "git clone https://example.com/x",
+        "env make",
+        "cp -t /x a",
         "pip uninstall six",
         "cat <<< x",
         "pip install 'unfinished",
@@ -337,6 +354,15 @@ def test_secrets_stay_out_of_messages(read: Read) -> None:
         ("pip install -rr.txt > /dev/null 2>&1", "/usr/local", ("-r", ImagePath("/app/r.txt"))),
         ("pip install dist/x-1-py3-none-any.whl", "/usr/local", (ImagePath("/app/dist/x-1-py3-none-any.whl"),)),
         ("pip install --no-color --no-progress six", "/usr/local", ("six",)),
+        ("pip --no-cache-dir install -qqq -Ur r.txt", "/usr/local", ("-U", "-r", ImagePath("/app/r.txt"))),
+        ("sudo env A=1 pip install --default-timeout=100 six", "/usr/local", ("six",)),
+        ("bash -c 'pip install six'", "/usr/local", ("six",)),
+        ("pip install --user six", "/root/.local", ("six",)),
+        ("PYTHONUSERBASE=/py pip install six --user", "/py", ("six",)),
+        ("python3 -m venv /v && /v/bin/pip install --user six", "/v", ("six",)),
+        ("pip install --target=lib six", "/app/lib", ("six",)),
+        ("pip install -t /usr/local/lib/python3.12/site-packages six", "/usr/local", ("six",)),
+        ("uv pip sync --system r.txt", "/usr/local", ("-r", ImagePath("/app/r.txt"))),
         ("pip install --group /p/pyproject.toml:dev", "/usr/local",
          ("--group", ImagePath("/p/pyproject.toml", ":dev"))),
     ],

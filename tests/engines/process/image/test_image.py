@@ -4,68 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from gigogne.core.model import Build, Problem, Project, Service
-from gigogne.engines.process.image import Image, check_image, executables, prepare_image
-from gigogne.engines.process.paths import Paths
+from gigogne.engines.process.image import Image, executables
 from gigogne.errors import ComposeError, EngineError, UnsupportedError
 
-FROM = f"FROM python:3.{sys.version_info[1]}-slim\n"
-
-
-@dataclass
-class Module:
-    """A module with a Dockerfile, in a directory whose name is not plain ASCII."""
-
-    folder: Path
-    paths: Paths
-
-    def write(self, dockerfile: str, files: Mapping[str, str] | None = None) -> None:
-        """Write the Dockerfile and the files of the build context."""
-        for name, text in {"Dockerfile": dockerfile, **(files or {})}.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-
-    def parts(self) -> tuple[Service, Project]:
-        """The service and its project."""
-        service = Service("job", build=Build(self.folder, self.folder / "Dockerfile"))
-        return service, Project("demo", self.folder, (), {"job": service})
-
-    def prepare(self, progress: Callable[[str], None] = lambda line: None) -> Image:
-        """The image."""
-        return prepare_image(*self.parts(), self.paths, progress)
-
-    def check(self) -> list[Problem]:
-        """The problems."""
-        return check_image(*self.parts(), self.paths)
-
-    def files(self) -> dict[str, str]:
-        """The files of the image, with their content."""
-        root = self.prepare().root
-        return {
-            path.relative_to(root).as_posix(): path.read_text() for path in sorted(root.rglob("*")) if path.is_file()
-        }
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that the tests share, for speed: none depends on what is in it."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def module(tmp_path: Path, cache: Path) -> Module:
-    """An empty module."""
-    return Module(tmp_path / "projet à moi", Paths(cache, tmp_path / "data"))
+from .conftest import FROM, Module
 
 
 def test_a_whole_image(module: Module) -> None:
@@ -282,6 +230,33 @@ def test_a_python_that_is_not_here(module: Module, monkeypatch: pytest.MonkeyPat
     assert module.prepare().config.environment["PYTHON_VERSION"] != "3.99"
 
 
+@pytest.mark.parametrize("image", ["3.12", "3"])
+def test_a_python_that_the_project_forbids(module: Module, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no Python of this machine is allowed, the error names the project's file and both ways out."""
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
+    monkeypatch.setenv("PATH", str(module.folder))  # no Python to be found by name
+    project = "[project]\nname = 'p'\nversion = '1'\nrequires-python = '>= 3.97'\n"
+    module.write(f"FROM python:{image.replace('3.12', '3.98')}\nCOPY pyproject.toml .\n", {"pyproject.toml": project})
+    (problem,) = module.check()
+    assert problem.fatal
+    assert problem.where == "Dockerfile:1"
+    assert problem.message.startswith(f"{module.folder / 'pyproject.toml'} wants Python >=3.97: ")
+    assert "uv python install" in problem.hint
+    assert "requires-python" in problem.hint
+    with pytest.raises(EngineError, match=r"wants Python >=3\.97"):
+        module.prepare()
+
+
+def test_the_nearest_python_that_the_project_allows(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A substitute obeys requires-python, and the notice says what it is."""
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
+    project = "[project]\nname = 'p'\nversion = '1'\nrequires-python = '<3.12'\n"
+    module.write("FROM python:3.98\nCOPY pyproject.toml .\n", {"pyproject.toml": project})
+    (problem,) = module.check()
+    assert not problem.fatal
+    assert problem.message == "Python 3.98 is not on this machine; 3.11 is used"
+
+
 def test_a_change_makes_a_new_tree(module: Module) -> None:
     """An edited file is seen the next time; the tree that a running service uses stays as it was."""
     module.write(FROM + "COPY a.txt /a.txt\n", {"a.txt": "one"})
@@ -339,3 +314,58 @@ def test_a_warm_image_starts_no_program(module: Module, monkeypatch: pytest.Monk
     first = module.prepare()
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
     assert module.prepare(lambda line: pytest.fail(line)) == first
+
+
+def test_commands_on_files(module: Module) -> None:
+    """Touch, echo, ln, cp, mv, rm, sed and chmod leave what they would have left in an image."""
+    module.write(
+        FROM
+        + """WORKDIR /app
+COPY . .
+RUN touch new kept && echo "one two" > said && echo more >> said \\
+ && cp config.example config && mv old renamed && cp -r dir copy/ && cp dir/in .. \\
+ && rm -rf gone *.tmp absent && sed -i 's/\\r$//' run.sh && chmod +x *.sh \\
+ && mkdir into && mv renamed into/ && cp -r dir into
+""",
+        {
+            "kept": "k", "config.example": "c", "old": "o", "dir/in": "i", "gone/x": "x", "a.tmp": "t",
+            ".dockerignore": "Dockerfile\n.dockerignore\n",
+        },
+    )  # fmt: skip
+    (module.folder / "run.sh").write_bytes(b"#!/bin/sh\r\necho \r \r\n")
+    root = module.prepare().root
+    assert module.files() == {
+        "app/config": "c",
+        "app/config.example": "c",
+        "app/copy/in": "i",
+        "app/dir/in": "i",
+        "app/into/dir/in": "i",
+        "app/into/renamed": "o",
+        "app/kept": "k",
+        "app/new": "",
+        "app/run.sh": "#!/bin/sh\necho \n \n",  # read_text makes \\n of the lone \\r
+        "app/said": "one two\nmore\n",
+        "in": "i",
+    }
+    assert (root / "app/run.sh").read_bytes() == b"#!/bin/sh\necho \r \n"
+    if os.name != "nt":
+        assert (root / "app/run.sh").stat().st_mode & 0o111
+
+
+def test_commands_on_absent_files(module: Module) -> None:
+    """What cp names must be a file that the Dockerfile made: this machine's own is none of the image's."""
+    module.write(FROM + "RUN cp /etc/passwd /x\n")
+    (problem,) = module.check()
+    assert problem.message == "/etc/passwd is none of the files that this Dockerfile made"
+    assert problem.fatal
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_a_link_that_run_makes(module: Module) -> None:
+    """A link stays a link; in a directory it has the name of what it leads to."""
+    module.write(
+        FROM + "COPY f /data/f\nRUN mkdir -p /app && ln -s /data/f /app && ln -sf ../data /app/d\n", {"f": "x"}
+    )
+    root = module.prepare().root
+    assert (root / "app/f").readlink() == Path("/data/f")
+    assert (root / "app/d").readlink() == Path("../data")

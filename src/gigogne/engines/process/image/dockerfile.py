@@ -14,16 +14,13 @@ from pathlib import Path
 from e2b_dockerfile_utils import DockerfileInstruction, DockerfileSyntaxError, parse_dockerfile_ast
 
 from gigogne.core.model import Build, Project, Service
-from gigogne.engines.process.image.draft import Draft, Notes
+from gigogne.engines.process.image.bases import FAMILIES, Base, base_of
+from gigogne.engines.process.image.draft import Draft, Notes, started
 from gigogne.engines.process.image.instructions import WITH_DOCKER, InstructionReader, Origin
-from gigogne.engines.process.image.recipe import PYTHON_ENVIRONMENT, Recipe, Stage
+from gigogne.engines.process.image.recipe import Recipe, Stage
 from gigogne.errors import ComposeError
 
 __all__ = ["read_recipe"]
-
-# The registry before the name does not matter: mirrors keep the names.
-_PYTHON_IMAGE = re.compile(r"(?:.*/)?python(?::(?P<version>\d+(?:\.\d+)?)?[^/@]*)?(?:@.*)?")
-_UV_IMAGE = re.compile(r"(?:.*/)?astral-sh/uv(?::(?:python(?P<version>\d+\.\d+))?[^/@]*)?(?:@.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +40,9 @@ def read_recipe(service: Service, project: Project) -> Recipe:
         ComposeError: The Dockerfile is absent, does not parse, or has no such target.
     """
     text, label = _source(service, project)
-    notes = Notes(service.name, label)
+    notes = Notes(service.name, label, numbered=service.build is not None)
     reader = _Reader(text, service.build or Build(Path(), None), notes)
-    return reader.recipe()
+    return reader.recipe((service.entrypoint, service.command))
 
 
 def _source(service: Service, project: Project) -> tuple[str, str]:
@@ -85,9 +82,13 @@ class _Reader:
         self._drafts: dict[int, Draft] = {}
         self._split(syntax.instructions)
 
-    def recipe(self) -> Recipe:
+    def recipe(self, own: tuple[tuple[str, ...] | None, tuple[str, ...] | None]) -> Recipe:
+        """The recipe; `own` are the entry point and the command that Compose gives."""
         target = self._target()
         last = self._stage(target)
+        words = [*(last.entrypoint if own[0] is None else own[0]), *(last.command if own[1] is None else own[1])]
+        if last.has_uv and re.search(r"(?<![\w/.-])uvx?\b", " ".join(words)):
+            last.keep_uv(self._notes)
         needed, waiting = {target}, [target]
         while waiting:
             fresh = self._drafts[waiting.pop()].needs - needed
@@ -102,7 +103,9 @@ class _Reader:
         while root.base is not None:
             root = self._drafts[root.base]
         service, label, problems = self._notes.service, self._notes.label, tuple(self._notes.found)
-        return Recipe(service, label, last.python, root.line, stages, config, problems)
+        return Recipe(
+            service, label, last.python, root.line, stages, config, problems, self._notes.numbered, last.userland
+        )
 
     def _split(self, instructions: Sequence[DockerfileInstruction]) -> None:
         for instruction in instructions:
@@ -157,24 +160,31 @@ class _Reader:
         base = self._find(part.image, index)
         if base is not None and not part.image.isdecimal():
             return self._stage(base).heir(index, part.name, line)
-        uv, python = _UV_IMAGE.fullmatch(part.image), _PYTHON_IMAGE.fullmatch(part.image)
-        match = uv or python
-        version = (match and match["version"]) or "3"
-        draft = Draft(index, part.name, version, line)
-        draft.environment.update(PYTHON_ENVIRONMENT, PYTHON_VERSION=version)
-        draft.only_uv = bool(uv) and version == "3"
-        if match is None or not version.startswith("3"):
+        found = base_of(part.image)
+        if found is None:
             message = f"the image {part.image} is not a Python 3 image"
-            self._notes.refuse(line, message, f"start from python:3.12-slim, or {WITH_DOCKER}")
-        return draft
+            known = ", ".join(family.name for family in FAMILIES)
+            hint = f"start from python:3.12-slim, or {WITH_DOCKER} (known are: {known})"
+            if not self._notes.numbered:
+                message = f"the image {part.image} can only run in Docker"
+                hint = f"give the service a build:, or {WITH_DOCKER} (known are: {known})"
+            self._notes.refuse(line, message, hint)
+        elif found.notice[0]:
+            self._notes.remark(line, *found.notice)
+        return started(index, part.name, line, found or Base())
 
     def _origin(self, draft: Draft, line: int, name: str) -> Origin:
         """What `--from=name` means in the stage `draft`."""
         index = self._find(name, draft.index)
         if index is not None:
             draft.needs.add(index)
-            return Origin(index, known=not self._stage(index).only_uv)
-        if not _UV_IMAGE.fullmatch(name):
+            only_uv = self._stage(index).only_uv
+            draft.has_uv = draft.has_uv or only_uv
+            return Origin(index, known=not only_uv)
+        found = base_of(name)
+        if found is None or not (found.only_uv or "/uv" in name):
             message = f"--from={name} is not an earlier stage of this Dockerfile"
             self._notes.refuse(line, message, f"correct the name; for the files of another image, {WITH_DOCKER}")
+        else:
+            draft.has_uv = True
         return Origin(known=False)

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from gigogne.core.model import Problem
-from gigogne.engines.process.image.recipe import SYSTEM, Copy, ImageConfig, Step, User
+from gigogne.engines.process.image.bases import Base
+from gigogne.engines.process.image.recipe import SYSTEM, Copy, ImageConfig, Install, MakeDirectory, Step, User
 
-__all__ = ["Draft", "Notes"]
+__all__ = ["Draft", "Notes", "started"]
 
 # The users of the official images that a Dockerfile may name without making them.
 _USERS = {
@@ -23,10 +24,11 @@ _GROUPS = {"root": 0, "daemon": 1, "staff": 50, "users": 100, "www-data": 33, "n
 
 @dataclass(slots=True)
 class Notes:
-    """The problems found so far in one Dockerfile."""
+    """The problems found so far in one Dockerfile; one that is not `numbered` is a service's image alone."""
 
     service: str
     label: str
+    numbered: bool = True
     found: list[Problem] = field(default_factory=list)
 
     def refuse(self, line: int, message: str, hint: str) -> None:
@@ -38,7 +40,8 @@ class Notes:
         self._add(line, message, hint, fatal=False)
 
     def _add(self, line: int, message: str, hint: str, *, fatal: bool) -> None:
-        problem = Problem(self.service, f"{self.label}:{line}", message, hint, fatal)
+        where = f"{self.label}:{line}" if self.numbered else self.label
+        problem = Problem(self.service, where, message, hint, fatal)
         if problem not in self.found:
             self.found.append(problem)
 
@@ -52,6 +55,8 @@ class Draft:
     python: str
     line: int
     base: int | None = None
+    userland: str = ""
+    has_uv: bool = False
     only_uv: bool = False
     steps: list[Step] = field(default_factory=list)
     binds: tuple[Copy, ...] = ()
@@ -99,13 +104,24 @@ class Draft:
         path = posixpath.normpath(posixpath.join(self.working_dir, text))
         return "/" + path.lstrip("/")
 
+    def identity(self) -> User | None:
+        """The user that commands run as; None when nothing says who that is."""
+        name = self.user.partition(":")[0] or "root"
+        if name in self.users or not name.isdecimal():
+            return self.users.get(name)
+        known = [user for user in self.users.values() if user.uid == int(name)]
+        return known[0] if known else User(int(name), 0, "/")
+
+    def keep_uv(self, notes: Notes) -> None:
+        """Keep the program uv for a command such as `uv run`, which finds the environment as the image has it."""
+        self.steps.append(Install(self.line, SYSTEM, ("pip", "install"), ("uv",), "/"))
+        self.environment = {"UV_NO_SYNC": "1", "UV_PROJECT_ENVIRONMENT": self.path(".venv"), **self.environment}
+        notes.remark(self.line, "the command's uv uses the environment as it is, and syncs nothing (UV_NO_SYNC=1)")
+
     def config(self, notes: Notes) -> ImageConfig | None:
         """The configuration of the image; None, with a problem, when its user is unknown."""
         name, _, group = self.user.partition(":")
-        found = self.users.get(name or "root")
-        if found is None and name.isdecimal():
-            known = [user for user in self.users.values() if user.uid == int(name)]
-            found = known[0] if known else User(int(name), 0, "/")
+        found = self.identity()
         gid = int(group) if group.isdecimal() else self.groups.get(group)
         if not group and found:
             gid = found.gid
@@ -129,3 +145,30 @@ class Draft:
             volumes=self.volumes,
             exposed=self.exposed,
         )
+
+
+def started(index: int, name: str, line: int, base: Base) -> Draft:
+    """The beginning of a stage that starts from an image."""
+    steps: list[Step] = [
+        Copy(line, (), path, mode=0o755, contents=((path, text.encode()),)) for path, text in base.scripts.items()
+    ]
+    steps += [MakeDirectory(line, folder) for folder in (base.working_dir, *base.folders) if folder != "/"]
+    if base.packages:
+        steps.append(Install(line, SYSTEM, ("pip", "install"), base.packages, "/"))
+    return Draft(
+        index,
+        name,
+        base.python,
+        line,
+        userland=base.userland,
+        has_uv=base.has_uv,
+        only_uv=base.only_uv,
+        steps=steps,
+        environment=dict(base.environment),
+        working_dir=base.working_dir,
+        user=base.user,
+        user_line=line,
+        users={**_USERS, **base.users},
+        entrypoint=base.entrypoint,
+        command=base.command,
+    )

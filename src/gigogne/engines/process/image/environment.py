@@ -11,6 +11,7 @@ versions may therefore be older than the newest. Pin them, or use a lock file, w
 
 from __future__ import annotations
 
+import ast
 import os
 import posixpath
 import re
@@ -27,7 +28,7 @@ from gigogne.engines.process.image.tree import Tree
 from gigogne.engines.process.uv import Failed, run_uv
 from gigogne.errors import EngineError
 
-__all__ = ["executables", "prepare_environment", "site_packages"]
+__all__ = ["editable_paths", "executables", "prepare_environment", "site_packages"]
 
 _INCLUDED = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)", re.MULTILINE)
 _LOCAL = re.compile(r"^\s*(?:(?:-e|--editable)[\s=]|\.{1,2}(?:/|$|\[)|/|.*@\s*file:)", re.MULTILINE)
@@ -40,6 +41,8 @@ def executables(environment: Path) -> Path:
 
 def site_packages(environment: Path) -> Path:
     """The directory of an environment that holds the installed packages."""
+    if not (environment / "pyvenv.cfg").is_file():
+        return environment  # a plain directory of packages
     if os.name == "nt":
         return environment / "Lib" / "site-packages"
     return next((environment / "lib").glob("python3*/site-packages"))
@@ -53,6 +56,8 @@ def prepare_environment(
 ) -> Path:
     """The directory of the environment in which `commands` have run, from the cache or made now.
 
+    Where all of them are for a plain directory of packages, it is one.
+
     Raises:
         EngineError: uv cannot install what a command names.
     """
@@ -61,15 +66,22 @@ def prepare_environment(
     def make(place: Path) -> None:
         if commands:  # an empty one takes no time
             progress(f"making an environment with Python {interpreter.version}")
-        try:
-            run_uv(["venv", "--relocatable", "--no-project", "--python", str(interpreter.executable), str(place)])
-        except Failed as failure:
-            hint = "see `gigogne doctor`; on Debian, python3 needs the package libpython3-stdlib"
-            raise EngineError(f"no environment could be made: {failure}", hint) from None
+        if commands and all(command.step.plain for command in commands):
+            place.mkdir(parents=True)
+        else:
+            _make_venv(place, interpreter)
         for command in commands:
             _install(command, place, interpreter, progress)
 
     return make_once(cache / "environments" / key, make, progress)
+
+
+def _make_venv(place: Path, interpreter: Interpreter) -> None:
+    try:
+        run_uv(["venv", "--relocatable", "--no-project", "--python", str(interpreter.executable), str(place)])
+    except Failed as failure:
+        hint = "see `gigogne doctor`; on Debian, python3 needs the package libpython3-stdlib"
+        raise EngineError(f"no environment could be made: {failure}", hint) from None
 
 
 def _key(commands: Sequence[Installation], interpreter: Interpreter) -> str:
@@ -83,7 +95,7 @@ def _key(commands: Sequence[Installation], interpreter: Interpreter) -> str:
     add("1", str(interpreter.executable), interpreter.version, interpreter.stamp, sys.platform, os.name)
     for command in commands:
         step = command.step
-        add(step.verb, step.arguments, step.directory, sorted(step.variables.items()))
+        add(step.verb, step.arguments, step.directory, sorted(step.variables.items()), step.plain)
         for path, content in _named_files(command):
             add(path, content)
         for folder in step.folders:
@@ -135,8 +147,10 @@ def _install(
         own = dict(step.variables)
         if step.verb == ("sync",):
             own["UV_PROJECT_ENVIRONMENT"] = str(place)
-        else:
+        elif (place / "pyvenv.cfg").is_file():
             common += ["--python", str(place)]
+        else:
+            common += ["--python", str(interpreter.executable), "--target", str(place)]
         _run([*step.verb, *common, *arguments], directory, own, command, interpreter, progress)
         _name_image_paths(place, files)
     finally:
@@ -189,8 +203,27 @@ def _hint(text: str, interpreter: Interpreter) -> str:
 
 def _name_image_paths(environment: Path, files: Path) -> None:
     """Make editable installs name the path in the image: uv saw them in a directory that goes away."""
-    packages = site_packages(environment)
-    for file in [*packages.glob("*.pth"), *packages.glob("__editable__*.py")]:
+    for file in _editables(environment):
         text = file.read_text(encoding="utf-8")
         if str(files) in text:
             file.write_text(text.replace(str(files), ""), encoding="utf-8")
+
+
+def editable_paths(environment: Path) -> Iterator[str]:
+    """The directories of the image that editable installs put on `sys.path`.
+
+    They are found by their absolute paths: a line of a `.pth` file, or the packages in setuptools' mapping.
+    """
+    for file in _editables(environment):
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".pth":
+            yield from (line.strip() for line in text.splitlines() if line.startswith("/"))
+        else:
+            mapping = re.search(r"^MAPPING[^=]*= (\{.*\})$", text, re.MULTILINE)
+            packages = ast.literal_eval(mapping[1]) if mapping else {}
+            yield from (posixpath.dirname(path) for path in packages.values())
+
+
+def _editables(environment: Path) -> list[Path]:
+    packages = site_packages(environment)
+    return sorted([*packages.glob("*.pth"), *packages.glob("__editable__*.py")])

@@ -9,22 +9,25 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from gigogne.engines.process.image.draft import Draft
 from gigogne.engines.process.image.recipe import SYSTEM, ImagePath, Install, MakeEnvironment, names
+from gigogne.engines.process.image.shell import Refused
 from gigogne.engines.process.uv import index_settings
 
-__all__ = ["Refused", "environment_of", "make_environment", "pip_install", "uv_sync"]
+__all__ = ["OPTIONS", "environment_of", "make_environment", "pip_install", "user_base", "uv_sync"]
 
 _IGNORED = names(
-    "--no-cache-dir --no-cache -n --quiet -q -qq --verbose -v -vv --disable-pip-version-check --no-input "
+    "--no-cache-dir --no-cache -n --quiet -q --verbose -v --disable-pip-version-check --no-input "
     "--system --break-system-packages --compile --no-compile --compile-bytecode --no-warn-script-location "
     "--prefer-binary --no-progress --ignore-installed -I --force-reinstall --no-python-downloads "
     "--no-color --no-warn-conflicts --relocatable --seed --clear --allow-existing --copies --without-pip "
-    "--upgrade-deps --no-project"
+    "--upgrade-deps --no-project --require-virtualenv --use-pep517 --isolated --no-python-version-warning"
 )
 _IGNORED_VALUES = names(
-    "--progress-bar --retries --timeout --root-user-action --cache-dir --link-mode --color --upgrade-strategy --prompt"
+    "--progress-bar --retries --timeout --default-timeout --root-user-action --cache-dir --link-mode --color "
+    "--upgrade-strategy --prompt --use-feature --use-deprecated --exists-action --src --log"
 )
 _KEPT = names(
     "--no-deps --require-hashes --no-build-isolation --upgrade -U --no-index --no-build --all-extras "
@@ -36,6 +39,7 @@ _KEPT_VALUES = names(
     "--prerelease --index-strategy --torch-backend --extra --exclude-newer --upgrade-package -P "
     "--config-settings -C --no-group --only-group --package --allow-insecure-host"
 )
+_FLAGS = names("-q -v -U -I -n")
 _RENAMED = {"--pre": "--prerelease=allow"}
 _FILES = {
     "-r": "-r", "--requirement": "-r", "--requirements": "-r",
@@ -43,17 +47,21 @@ _FILES = {
     "--override": "--override", "--overrides": "--override", "--build-constraint": "--build-constraint",
 }  # fmt: skip
 _PLACES = ("-p", "--python", "--prefix")
+_TARGETS = ("-t", "--target")
+_LOCAL = names("-e --editable -f --find-links --group --trusted-host --user")
+OPTIONS = {
+    "passed to uv as they are": _KEPT | _KEPT_VALUES,
+    "files, read where the image has them": frozenset(_FILES),
+    "packages of the project, places of packages, dependency groups, the user's own packages": _LOCAL,
+    "the environment to install into": frozenset(_PLACES),
+    "a directory of packages without Python": frozenset(_TARGETS),
+    "put in uv's words": frozenset(_RENAMED),
+    "without a meaning for uv, and left out": _IGNORED | _IGNORED_VALUES,
+}
+"""The options of `pip install`, `uv pip install`, `uv sync` and `uv venv` by what becomes of them."""
+
 _INSTALLER = re.compile(r"(pip|uv)\s*([=<>!~\[;].*)?")
 _LOCAL_PATH = re.compile(r"(?P<path>\.{0,2}/[^\[]*|\.{1,2}(?=\[|$)|[^\[\s:]+\.(?:whl|tar\.gz|zip))(?P<suffix>\[.*\])?")
-
-
-class Refused(Exception):  # noqa: N818 - a signal inside the reader, which turns it into a problem
-    """A command that cannot be honoured: what of it, and what to do."""
-
-    def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.hint = hint
 
 
 def environment_of(draft: Draft, program: str, variables: Mapping[str, str]) -> str:
@@ -86,43 +94,75 @@ def pip_install(
     None when nothing is left to install: uv takes pip's place, so that `pip install --upgrade pip` does
     nothing.
     """
-    arguments: list[str | ImagePath] = []
-    files: list[str] = []
-    folders: list[str] = []
-    named = False
+    pip = _PipInstall(draft, variables, place)
     for option, value in _options(words, valued=_VALUED):
-        if option in _FILES:
-            named = named or _FILES[option] == "-r"
-            if "://" in value:
-                arguments += [_FILES[option], value]
-            else:
-                files.append(draft.path(value))
-                arguments += [_FILES[option], ImagePath(draft.path(value))]
-        elif option in _PLACES:
-            place = _place(draft, option, value, place)
-        elif option == "--group":
-            file, colon, group = value.rpartition(":")
-            files.append(draft.path(file or "pyproject.toml"))
-            arguments += ["--group", ImagePath(files[-1], f":{group}") if colon else group]
-            named = True
-        elif option in ("-f", "--find-links"):
-            arguments += [option, value if "://" in value else ImagePath(draft.path(value))]
-        elif option in ("-e", "--editable", "") and (local := _LOCAL_PATH.fullmatch(value)):
-            path = draft.path(local["path"])
-            (files if path.endswith((".whl", ".gz", ".zip")) else folders).append(path)
-            arguments += [*(["-e"] if option else []), ImagePath(path, local["suffix"] or "")]
-            named = True
-        elif option == "" and not _INSTALLER.fullmatch(value):
-            arguments.append(value)
-            named = True
-        elif option:
-            arguments += _plain(option, value)
-    if any("*" in path for path in files + folders):
+        pip.take(option, value)
+    if any("*" in path for path in pip.files + pip.folders):
         raise Refused("a file pattern", "name the files one by one")
-    if not named:
+    if not pip.named:
         return None
     verb = ("pip", "install")
-    return _install(draft, line, place, verb, arguments, files, folders, variables)
+    step = _install(draft, line, pip.place, verb, pip.arguments, pip.files, pip.folders, variables)
+    return replace(step, plain=pip.plain)
+
+
+@dataclass(slots=True)
+class _PipInstall:
+    """One `pip install` while its words are put in uv's; `named` once it names something to install."""
+
+    draft: Draft
+    variables: Mapping[str, str]
+    place: str
+    plain: bool = False
+    named: bool = False
+    arguments: list[str | ImagePath] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+    def take(self, option: str, value: str) -> None:
+        if option in ("-e", "--editable", ""):
+            self.take_requirement(option, value)
+        elif option in _FILES:
+            self.take_file(_FILES[option], value)
+        elif option == "--group":
+            self.take_group(value)
+        elif option in ("-f", "--find-links"):
+            self.arguments += [option, value if "://" in value else ImagePath(self.draft.path(value))]
+        elif option in _PLACES:
+            self.place = _place(self.draft, option, value, self.place)
+        elif option in _TARGETS:
+            self.place, self.plain = _target(self.draft.path(value))
+        elif option == "--user":
+            self.place = user_base(self.variables) if self.place == SYSTEM else self.place
+        else:
+            self.arguments += _plain(option, value)
+
+    def take_requirement(self, option: str, value: str) -> None:
+        if local := _LOCAL_PATH.fullmatch(value):
+            path = self.draft.path(local["path"])
+            (self.files if path.endswith((".whl", ".gz", ".zip")) else self.folders).append(path)
+            self.arguments += [*(["-e"] if option else []), ImagePath(path, local["suffix"] or "")]
+        elif option:
+            raise Refused(f"{option} {value}", "name a directory of the image: pip install -e .")
+        elif installer := _INSTALLER.fullmatch(value):
+            self.draft.has_uv = self.draft.has_uv or installer[1] == "uv"
+            return
+        else:
+            self.arguments.append(value)
+        self.named = True
+
+    def take_file(self, option: str, value: str) -> None:
+        self.named = self.named or option == "-r"
+        path = self.draft.path(value)
+        if "://" not in value:
+            self.files.append(path)
+        self.arguments += [option, value if "://" in value else ImagePath(path)]
+
+    def take_group(self, value: str) -> None:
+        file, colon, group = value.rpartition(":")
+        self.files.append(self.draft.path(file or "pyproject.toml"))
+        self.arguments += ["--group", ImagePath(self.files[-1], f":{group}") if colon else group]
+        self.named = True
 
 
 def uv_sync(draft: Draft, line: int, words: Sequence[str], variables: Mapping[str, str]) -> Install:
@@ -143,9 +183,7 @@ def uv_sync(draft: Draft, line: int, words: Sequence[str], variables: Mapping[st
     return _install(draft, line, place, ("sync",), arguments, files, folders, variables)
 
 
-_VALUED = _IGNORED_VALUES | _KEPT_VALUES | set(_FILES) | set(_PLACES) | {
-    "--group", "-e", "--editable", "-f", "--find-links", "--trusted-host",
-}  # fmt: skip
+_VALUED = _IGNORED_VALUES | _KEPT_VALUES | set(_FILES) | set(_PLACES) | set(_TARGETS) | _LOCAL - {"--user"}
 
 
 def _options(words: Sequence[str], valued: frozenset[str] | set[str]) -> Iterator[tuple[str, str]]:
@@ -164,6 +202,9 @@ def _options(words: Sequence[str], valued: frozenset[str] | set[str]) -> Iterato
             yield word, rest.pop(0)
         elif word[:2] in valued and not word.startswith("--"):
             yield word[:2], word[2:]
+        elif word[:2] in _FLAGS and len(word) > 2:  # -qqq, or -Ur requirements.txt
+            yield word[:2], ""
+            rest.insert(0, f"-{word[2:]}")
         else:
             yield word, ""
 
@@ -190,6 +231,17 @@ def _place(draft: Draft, option: str, value: str, place: str) -> str:
     inside = posixpath.basename(posixpath.dirname(path)) in ("bin", "Scripts")
     path = posixpath.dirname(posixpath.dirname(path)) if inside else path
     return SYSTEM if path in ("/", "/usr") else path
+
+
+def _target(path: str) -> tuple[str, bool]:
+    """The environment whose site-packages `path` is, or `path` as a directory of packages: whether it is one."""
+    inside = re.fullmatch(r"(.*)/lib/python3[^/]*/site-packages", path)
+    return (inside[1], False) if inside else (path, True)
+
+
+def user_base(variables: Mapping[str, str]) -> str:
+    """Where `pip install --user` installs: variables have HOME."""
+    return variables.get("PYTHONUSERBASE") or posixpath.join(variables["HOME"], ".local")
 
 
 def _install(

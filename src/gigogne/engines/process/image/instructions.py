@@ -5,21 +5,21 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from e2b_dockerfile_utils import DockerfileHeredoc, DockerfileInstruction, ShellLex, chomp_heredoc_content
 
 from gigogne.core.model import Healthcheck
 from gigogne.engines.process.image.draft import Draft, Notes
-from gigogne.engines.process.image.recipe import Copy, MakeDirectory, names
+from gigogne.engines.process.image.recipe import BASE_DIRECTORIES, Copy, MakeDirectory
 from gigogne.engines.process.image.run import RunReader
+from gigogne.engines.process.image.shell import Support
 from gigogne.errors import ComposeError
 
-__all__ = ["WITH_DOCKER", "InstructionReader", "Origin"]
+__all__ = ["INSTRUCTIONS", "WITH_DOCKER", "Instruction", "InstructionReader", "Origin"]
 
 WITH_DOCKER = "run this service with docker compose"
 
-_ARCHIVE = re.compile(r".*\.(tar|tar\.\w+|tgz|tbz2?|txz)")
 _REMOTE = re.compile(r"(https?|git|ssh)://.*|git@.*|.*\.git(#.*)?")
 # Variables that every build knows without an ARG.
 _PROXIES = frozenset(
@@ -27,12 +27,6 @@ _PROXIES = frozenset(
     for word in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
     for name in (word, word.upper())
 )
-# Directories that the base image has, so that `COPY file /tmp` copies into it.
-_BASE_DIRECTORIES = names(
-    "/ /bin /etc /home /media /mnt /opt /root /run /sbin /srv /tmp /usr /usr/bin /usr/local "
-    "/usr/local/bin /usr/local/lib /usr/local/share /var /var/lib /var/log /var/tmp"
-)
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +61,11 @@ class InstructionReader:
 
     def read(self, draft: Draft, instruction: DockerfileInstruction) -> None:
         """Add to `draft` what `instruction` means."""
-        reader = _READERS.get(instruction.name)
-        if reader is None:
-            self._notes.refuse(instruction.start_line, f"{instruction.name} is not supported", WITH_DOCKER)
+        known = INSTRUCTIONS[instruction.name]
+        if known.read is None:
+            self._notes.refuse(instruction.start_line, f"{instruction.name} is not supported", known.meaning)
         else:
-            reader(self, draft, instruction)
+            known.read(self, draft, instruction)
 
     def read_outer(self, instruction: DockerfileInstruction) -> None:
         """An ARG before the first FROM."""
@@ -182,12 +176,13 @@ class InstructionReader:
 
     def _add(self, draft: Draft, instruction: DockerfileInstruction) -> None:
         for source in self._words(draft, instruction)[:-1]:
-            if _REMOTE.fullmatch(source) or _ARCHIVE.fullmatch(source):
-                what = "downloads" if _REMOTE.fullmatch(source) else "unpacks an archive"
+            if _REMOTE.fullmatch(source):
                 hint = f"put the files in the build context and COPY them, or {WITH_DOCKER}"
-                self._notes.refuse(instruction.start_line, f"ADD that {what} is not supported", hint)
+                self._notes.refuse(instruction.start_line, "ADD that downloads is not supported", hint)
                 return
-        self._copy(draft, instruction)
+        copy = self._copied(draft, instruction, dict(self._flags(draft, instruction)))
+        if copy is not None:
+            draft.steps.append(replace(copy, unpack=True))
 
     def _copy(self, draft: Draft, instruction: DockerfileInstruction) -> None:
         copy = self._copied(draft, instruction, dict(self._flags(draft, instruction)))
@@ -201,7 +196,9 @@ class InstructionReader:
         for name in sorted(set(flags) - {"from", "chown", "chmod", "link"}):
             self._notes.refuse(line, f"{instruction.name} --{name} is not supported", WITH_DOCKER)
         if "chown" in flags:
-            self._notes.remark(line, "COPY --chown is skipped: the files belong to whoever runs the service")
+            self._notes.remark(
+                line, f"{instruction.name} --chown is skipped: the files belong to whoever runs the service"
+            )
         mode = flags.get("chmod", "")
         if mode and not re.fullmatch(r"[0-7]{3,4}", mode):
             self._notes.remark(line, f"COPY --chmod={mode} is skipped: only numbers are understood")
@@ -270,7 +267,7 @@ def _from_root(path: str) -> str:
 def _target_path(draft: Draft, word: str) -> str:
     """The target of a COPY, with a trailing slash when it is a directory."""
     path = draft.path(word)
-    folder = word.endswith(("/", "/.")) or word == "." or path in _BASE_DIRECTORIES
+    folder = word.endswith(("/", "/.")) or word == "." or path in BASE_DIRECTORIES
     return path.rstrip("/") + "/" if folder else path
 
 
@@ -284,21 +281,41 @@ def _platform() -> dict[str, str]:
     return {f"{side}{key}": value for side in ("TARGET", "BUILD") for key, value in both.items()}
 
 
-_READERS: Mapping[str, Callable[[InstructionReader, Draft, DockerfileInstruction], None]] = {
-    "ADD": InstructionReader._add,
-    "ARG": InstructionReader._arg,
-    "CMD": InstructionReader._cmd,
-    "COPY": InstructionReader._copy,
-    "ENTRYPOINT": InstructionReader._entrypoint,
-    "ENV": InstructionReader._env,
-    "EXPOSE": InstructionReader._expose,
-    "HEALTHCHECK": InstructionReader._healthcheck,
-    "LABEL": InstructionReader._label,
-    "MAINTAINER": InstructionReader._maintainer,
-    "RUN": InstructionReader._do_run,
-    "SHELL": InstructionReader._shell,
-    "STOPSIGNAL": InstructionReader._stopsignal,
-    "USER": InstructionReader._user,
-    "VOLUME": InstructionReader._volume,
-    "WORKDIR": InstructionReader._workdir,
-}
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """A row of the table of instructions: what it means here. For a refused one, without `read`, it is the fix."""
+
+    support: Support
+    meaning: str
+    read: Callable[[InstructionReader, Draft, DockerfileInstruction], None] | None = None
+
+
+_HONOURED, _REFUSED = Support.HONOURED, Support.REFUSED
+_I = InstructionReader
+
+INSTRUCTIONS: Mapping[str, Instruction] = {
+    "ADD": Instruction(_HONOURED, "as COPY; tar archives are unpacked; what would be downloaded is refused", _I._add),
+    "ARG": Instruction(_HONOURED, "before and after FROM; `build.args` wins over the default", _I._arg),
+    "CMD": Instruction(_HONOURED, "both forms; `uv run` syncs nothing", _I._cmd),
+    "COPY": Instruction(
+        _HONOURED, "from the build context, a stage or a heredoc; `--chown` is skipped with a note", _I._copy
+    ),
+    "ENTRYPOINT": Instruction(_HONOURED, "both forms; `uv run` syncs nothing", _I._entrypoint),
+    "ENV": Instruction(_HONOURED, "both forms", _I._env),
+    "EXPOSE": Instruction(_HONOURED, "known, and not published, as in Docker", _I._expose),
+    "FROM": Instruction(_HONOURED, "several stages; the images are in a table below; `--platform` changes nothing"),
+    "HEALTHCHECK": Instruction(_HONOURED, "run where the service runs", _I._healthcheck),
+    "LABEL": Instruction(_HONOURED, "changes nothing here", _I._label),
+    "MAINTAINER": Instruction(_HONOURED, "changes nothing here", _I._maintainer),
+    "ONBUILD": Instruction(_REFUSED, "write the instruction itself where it is to work; here it does nothing"),
+    "RUN": Instruction(
+        _HONOURED, "shell form, JSON form and heredocs, by the commands below; mounts of type bind, cache and tmpfs",
+        _I._do_run,
+    ),
+    "SHELL": Instruction(_HONOURED, "for CMD and ENTRYPOINT", _I._shell),
+    "STOPSIGNAL": Instruction(_HONOURED, "sent to stop the service", _I._stopsignal),
+    "USER": Instruction(_HONOURED, "by name or number: in the sandbox the uid, in the portable way yours", _I._user),
+    "VOLUME": Instruction(_HONOURED, "a new directory at each start, with what the image has there", _I._volume),
+    "WORKDIR": Instruction(_HONOURED, "is made when it is not there", _I._workdir),
+}  # fmt: skip
+"""The instructions and what they mean; FROM is read by `dockerfile.py`."""

@@ -71,7 +71,7 @@ def find_interpreter(
 
 
 def _search(wanted: str, requires: str, download: bool, progress: Callable[[str], None]) -> Interpreter:
-    if found := _find(_ANY if wanted == "3" else wanted, wanted):
+    if found := _find((requires or _ANY) if wanted == "3" else wanted, wanted):
         return found
     if download and wanted != "3":
         progress(f"Python {wanted} is not on this machine: asking uv for it")

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from gigogne.core.model import Problem
+from gigogne.engines.process.image.archive import archive_entries
 from gigogne.engines.process.image.context import Context
 from gigogne.engines.process.image.recipe import (
+    BASE_DIRECTORIES,
     SYSTEM,
     ChangeMode,
     Copy,
+    CopyInside,
     Install,
     MakeDirectory,
     MakeEnvironment,
+    MakeFile,
+    MakeLink,
     Recipe,
+    Remove,
     Stage,
+    Step,
+    UnixLines,
 )
-from gigogne.engines.process.image.tree import Entry, Tree
+from gigogne.engines.process.image.tree import DIRECTORY, Entry, Tree
 from gigogne.errors import ComposeError
 
 __all__ = ["Installation", "Layout", "lay_out"]
+
+T = TypeVar("T")
+_PLAIN = stat.S_IFREG | 0o644
+_PACKAGES = re.compile(r"(.*)/lib/python3[^/]*/site-packages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +82,7 @@ class _Follower:
                 where = self.recipe.where(step.line)
                 self.problems.append(Problem(self.recipe.service, where, error.message, error.hint))
 
-    def obey(self, layout: Layout, step: Copy | MakeDirectory | ChangeMode | MakeEnvironment | Install) -> None:
+    def obey(self, layout: Layout, step: Step) -> None:
         match step:
             case MakeDirectory():
                 layout.tree.make_directory(step.path)
@@ -80,6 +96,12 @@ class _Follower:
                 self.copy_from_stage(layout, step)
             case Install():
                 self.install(layout, step)
+            case Remove():
+                _remove(layout, step.paths)
+            case CopyInside():
+                self.copy_inside(layout, step)
+            case MakeFile() | MakeLink() | UnixLines():
+                _change_file(layout.tree, step)
 
     def install(self, layout: Layout, step: Install) -> None:
         seen = Layout(Tree(layout.tree), layout.environments)
@@ -96,7 +118,9 @@ class _Follower:
 
     def copy_files(self, tree: Tree, step: Copy) -> None:
         found = [result for source in step.sources for result in self.context.find(source)]
-        found += [(name, {"": Entry(0o100644, content=content)}) for name, content in step.contents]
+        if step.unpack:
+            found = [_unpacked(name, entries) for name, entries in found]
+        found += [(name, {"": Entry(_PLAIN, content=content)}) for name, content in step.contents]
         _place(tree, step, found)
 
     def copy_from_stage(self, layout: Layout, step: Copy) -> None:
@@ -111,6 +135,67 @@ class _Follower:
                 raise ComposeError(f"{source} is not in the stage that COPY --from names", hint)
             found += results
         _place(layout.tree, step, found)
+
+    def copy_inside(self, layout: Layout, step: CopyInside) -> None:
+        found: list[tuple[str, dict[str, Entry]]] = []
+        target = step.target.rstrip("/") or "/"
+        into = target in BASE_DIRECTORIES or layout.tree.is_directory(target) or len(step.sources) > 1
+        for source in step.sources:
+            results = _find(layout.tree, source)
+            if not results:
+                hint = "a COPY or RUN before this line must make it"
+                raise ComposeError(f"{source} is none of the files that this Dockerfile made", hint)
+            # Unlike COPY, cp puts a directory itself into a directory, not what is in it.
+            found += [(name, _under(name, entries) if into else entries) for name, entries in results]
+        if step.move:
+            _remove(layout, step.sources)
+        _place(layout.tree, Copy(step.line, step.sources, f"{target}/" if into else step.target), found)
+
+
+def _under(name: str, entries: dict[str, Entry]) -> dict[str, Entry]:
+    if "" in entries and not entries[""].is_directory:
+        return entries
+    return {posixpath.join(name, inside) if inside else name: entry for inside, entry in entries.items()}
+
+
+def _unpacked(name: str, entries: dict[str, Entry]) -> tuple[str, dict[str, Entry]]:
+    """What ADD makes of a file: what is in it, where it is an archive."""
+    source = entries[""].source if "" in entries else None
+    unpacked = archive_entries(source) if source else None
+    return (name, entries) if unpacked is None else (name, {"": DIRECTORY, **unpacked})
+
+
+def _remove(layout: Layout, patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        for path, _ in _at_or_under(layout.tree, pattern):
+            del layout.tree[path]
+        for path, _ in _at_or_under(layout.environments, pattern):
+            if path != SYSTEM:
+                del layout.environments[path]
+
+
+def _at_or_under(paths: Mapping[str, T], pattern: str) -> list[tuple[str, T]]:
+    """What lies where `pattern` says (`/app`, `/app/*`), and under it."""
+    depth = pattern.count("/") + 1
+    return [(path, what) for path, what in paths.items() if fnmatchcase("/".join(path.split("/")[:depth]), pattern)]
+
+
+def _change_file(tree: Tree, step: MakeFile | MakeLink | UnixLines) -> None:
+    match step:
+        case MakeFile(content=None):
+            tree.setdefault(step.path, Entry(_PLAIN, content=b""))
+        case MakeFile():
+            before = tree[step.path].read() if step.append and step.path in tree else b""
+            tree[step.path] = Entry(_PLAIN, content=before + (step.content or b""))
+        case MakeLink():
+            into = step.path.endswith("/") or step.path in BASE_DIRECTORIES or tree.is_directory(step.path)
+            path = posixpath.join(step.path, posixpath.basename(step.target)) if into else step.path
+            tree[path] = Entry(stat.S_IFLNK | 0o777, link=step.target)
+        case UnixLines():
+            for path, entry in (found for pattern in step.paths for found in _at_or_under(tree, pattern)):
+                if stat.S_ISREG(entry.mode):
+                    text = entry.read().replace(b"\r\n", b"\n")
+                    tree[path] = replace(entry, source=None, offset=None, content=text)
 
 
 def _find(tree: Tree, source: str) -> list[tuple[str, dict[str, Entry]]]:
@@ -167,14 +252,15 @@ def _move_environments(origin: Layout, layout: Layout, source: str, target: str)
         if not place:
             continue
         moved = True
+        if inside_of := _PACKAGES.fullmatch(place):  # packages of `pip install --target` become those of a Python
+            place, installed = inside_of[1], tuple(replace(i, step=replace(i.step, plain=False)) for i in installed)
         own = layout.environments.get(place, ())
         layout.environments[place] = (*own, *(each for each in installed if each not in own))
     return moved
 
 
 def _change_mode(tree: Tree, step: ChangeMode) -> None:
-    for path in step.paths:
-        paths = [path, *(f"{path}/{inside}" for inside, _ in tree.below(path))] if step.recursive else [path]
-        for each in paths:
-            if entry := tree.get(each):
-                tree[each] = entry.with_bits(step.clear, step.add)
+    for pattern in step.paths:
+        for path, entry in _at_or_under(tree, pattern):
+            if step.recursive or path.count("/") == pattern.count("/"):
+                tree[path] = entry.with_bits(step.clear, step.add)

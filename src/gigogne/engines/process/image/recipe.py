@@ -11,18 +11,24 @@ from dataclasses import dataclass, field
 from gigogne.core.model import Problem
 
 __all__ = [
+    "BASE_DIRECTORIES",
     "PYTHON_ENVIRONMENT",
     "SYSTEM",
     "ChangeMode",
     "Copy",
+    "CopyInside",
     "ImageConfig",
     "ImagePath",
     "Install",
     "MakeDirectory",
     "MakeEnvironment",
+    "MakeFile",
+    "MakeLink",
     "Recipe",
+    "Remove",
     "Stage",
     "Step",
+    "UnixLines",
     "User",
     "names",
 ]
@@ -42,6 +48,13 @@ def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+BASE_DIRECTORIES = names(
+    "/ /bin /etc /home /media /mnt /opt /root /run /sbin /srv /tmp /usr /usr/bin /usr/local "
+    "/usr/local/bin /usr/local/lib /usr/local/share /var /var/lib /var/log /var/tmp"
+)
+"""Directories that the base image has, so that `COPY file /tmp` copies into it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImagePath:
     """A path in the image inside a command; `suffix` follows it, as the `[etl]` of `.[etl]` does."""
@@ -54,7 +67,8 @@ class ImagePath:
 class Copy:
     """`COPY`: `sources` are of the build context, or absolute paths of `stage`.
 
-    A `target` that ends with a slash is a directory. `contents` are the files that a heredoc gives.
+    A `target` that ends with a slash is a directory. `contents` are the files that a heredoc gives. With `unpack`, as
+    `ADD` has it, archives of the build context are unpacked.
     """
 
     line: int
@@ -63,6 +77,7 @@ class Copy:
     stage: int | None = None
     mode: int | None = None
     contents: tuple[tuple[str, bytes], ...] = ()
+    unpack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,54 @@ class ChangeMode:
     clear: int
     add: int
     recursive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MakeFile:
+    """`touch`, which only makes what is not there, or `echo … > FILE`, which gives it `content`.
+
+    With `append` the content goes after what the file holds.
+    """
+
+    line: int
+    path: str
+    content: bytes | None = field(default=None, repr=False)
+    append: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MakeLink:
+    """`ln -s`: a symbolic link at `path`; with a trailing slash, in that directory."""
+
+    line: int
+    target: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyInside:
+    """`cp`, or with `move` `mv`: of files that the image has."""
+
+    line: int
+    sources: tuple[str, ...]
+    target: str
+    move: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """`rm`: what the image does not have, it need not lose."""
+
+    line: int
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnixLines:
+    """`dos2unix`, or the `sed` that does the same: no carriage returns at line ends."""
+
+    line: int
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +169,7 @@ class Install:
         folders: The directories that it installs from.
         variables: The index settings of the Dockerfile, which may hold passwords.
         binds: What `RUN --mount=type=bind` shows while it runs.
+        plain: Whether `environment` is a plain directory of packages (`pip install --target`), with no Python in it.
     """
 
     line: int
@@ -117,9 +181,21 @@ class Install:
     folders: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     binds: tuple[Copy, ...] = ()
+    plain: bool = False
 
 
-Step = Copy | MakeDirectory | ChangeMode | MakeEnvironment | Install
+Step = (
+    Copy
+    | CopyInside
+    | ChangeMode
+    | Install
+    | MakeDirectory
+    | MakeEnvironment
+    | MakeFile
+    | MakeLink
+    | Remove
+    | UnixLines
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +255,8 @@ class Recipe:
         stages: The stages that the target needs, each after those it needs; the target is the last.
         config: The configuration of the target; None when a problem hides it.
         problems: What cannot be honoured, and what is honoured in another way.
+        numbered: Whether there are lines to name: not where a service has only an image.
+        userland: The image whose commands are this machine's own (`busybox`), if that is what it starts from.
     """
 
     service: str
@@ -188,7 +266,9 @@ class Recipe:
     stages: tuple[Stage, ...]
     config: ImageConfig | None
     problems: tuple[Problem, ...]
+    numbered: bool = True
+    userland: str = ""
 
     def where(self, line: int) -> str:
         """A line of the Dockerfile, as problems name it."""
-        return f"{self.label}:{line}"
+        return f"{self.label}:{line}" if self.numbered else self.label

@@ -1,8 +1,7 @@
 """A shell script cut into simple commands, without a shell.
 
-Only what Dockerfiles use between commands is understood: `&&`, `;`, newlines, comments, quotes, `|| true`,
-and output thrown away. A piece that needs a real shell (pipes, substitutions, redirections, loops) is marked
-`complex`.
+Only what Dockerfiles use between commands is understood: `&&`, `;`, newlines, comments, quotes, `|| true`, output
+thrown away, and output to a file. A piece that needs a real shell (pipes, substitutions, loops) is marked `complex`.
 """
 
 from __future__ import annotations
@@ -12,16 +11,28 @@ from dataclasses import dataclass
 
 __all__ = ["Piece", "cut"]
 
-_FORGIVEN = re.compile(r"\|\|\s*(?:true|:)(?=[\s;&]|$)")
+_FORGIVEN = re.compile(r"\|\|\s*(?:true|:|exit \d+)(?=[\s;&]|$)")
+_OUTPUT = re.compile(r">>?(?![&>(])")
 _SILENCED = re.compile(r"&?>>?\s*(?:/dev/null|&\d)(?=[\s;&|]|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One simple command as written; `complex` when only a shell can say what it means."""
+    """One simple command as written; `complex` when only a shell can say what it means.
+
+    `output` is the file that a `>` at its end names, with `append` a `>>`; `command` is what comes before.
+    """
 
     text: str
     complex: bool = False
+    output: str = ""
+    append: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command without the file that its output goes to."""
+        end = len(self.text) - len(self.output)
+        return self.text[:end].rstrip().rstrip(">").rstrip() if self.output else self.text
 
 
 class _Cutter:
@@ -30,6 +41,7 @@ class _Cutter:
         self.at = 0
         self.text = ""
         self.complex = False
+        self.output = 0  # where in the text the name of the file begins
         self.pieces: list[Piece] = []
 
     def cut(self) -> list[Piece]:
@@ -40,8 +52,11 @@ class _Cutter:
 
     def end(self) -> None:
         if text := self.text.strip():
-            self.pieces.append(Piece(text, self.complex))
-        self.text, self.complex = "", False
+            output = self.text[self.output :].strip() if self.output else ""
+            unclear = self.complex or (self.output > 0 and (not output or len(output.split()) > 1))
+            append = self.text[: self.output].endswith(">>")
+            self.pieces.append(Piece(text, unclear, "" if unclear else output, append))
+        self.text, self.complex, self.output = "", False, 0
 
     def take(self, count: int = 1) -> None:
         self.text += self.script[self.at : self.at + count]
@@ -73,6 +88,10 @@ class _Cutter:
         elif rest.startswith("&&"):
             self.at += 2
             self.end()
+        elif (match := _OUTPUT.match(rest)) and not self.text[-1:].isdigit():
+            self.complex = self.complex or self.output > 0
+            self.take(match.end())
+            self.output = len(self.text)
         else:
             self.complex = self.complex or char in "|&<>()`"
             self.take()
