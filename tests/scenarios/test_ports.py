@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -130,3 +131,43 @@ def test_a_running_server_holds_its_own_port(python_project: Maker) -> None:
     with up(workspace, "web"):
         result = workspace.run("run")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+ONE_LOOPBACK = """
+name: one-loopback
+services:
+  first: {image: "postgres:17", environment: {POSTGRES_PASSWORD: one}}
+  second: {image: "postgres:17", environment: {POSTGRES_PASSWORD: two}}
+  third: {image: "postgres:17", environment: {POSTGRES_PASSWORD: three}, ports: ["15433:5432"]}
+  ask:
+    image: python:3.12-slim
+    command: [python, -c, "import os; print(*map(os.environ.get, ['ONE', 'TWO', 'THREE', 'PGHOST']))"]
+    environment: {ONE: "postgresql://u@first:5432/x", TWO: "postgresql://u@second/x", THREE: "third:5432", PGHOST: first}
+    depends_on: {first: {condition: service_healthy}, second: {condition: service_healthy},
+                 third: {condition: service_healthy}}
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux") or os.geteuid() != 0, reason="makes a network of its own")
+def test_one_loopback_address(workspace: Workspace, way: str) -> None:
+    """As on macOS: servers share 127.0.0.1, who finds its port taken moves, and callers are told by rewriting."""
+    workspace.write({"docker-compose.yml": ONE_LOOPBACK})
+    only = "ip link set lo up && ip addr del 127.0.0.1/8 dev lo && ip addr add 127.0.0.1/32 dev lo"
+    result = subprocess.run(
+        ["unshare", "--net", "sh", "-c", f"{only} && exec '{sys.executable}' -m gigogne run"],
+        cwd=workspace.folder,
+        env={**os.environ, **workspace.environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if way == "sandbox":  # there names are looked up, and a name has no port
+        assert result.returncode == 3 and "set GIGOGNE_PROCESS=portable" in result.stderr
+        return
+    assert result.returncode == 0, result.stdout + result.stderr
+    [said] = [line for line in result.stdout.splitlines() if line.startswith("ask") and "postgresql://" in line][:1]
+    one, two, three, host = said.partition("| ")[2].split()
+    assert (one, three, host) == ("postgresql://u@127.0.0.1:5432/x", "127.0.0.1:15433", "127.0.0.1")
+    moved = int(two.removeprefix("postgresql://u@127.0.0.1:").removesuffix("/x"))
+    assert 20_000 <= moved < 30_000 and f"second listens on 127.0.0.1:{moved}" in result.stdout

@@ -8,17 +8,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import gigogne
 from gigogne.cli.console import Printer
 from gigogne.cli.options import Common, common_options
-from gigogne.cli.session import Session
 from gigogne.compose import load_project
 from gigogne.core.plan import make_plan
 from gigogne.errors import EngineError, GigogneError
+
+if TYPE_CHECKING:
+    from gigogne.cli.session import Session
 
 __all__ = ["main"]
 
@@ -107,7 +109,7 @@ def run(
 
     The exit code is that of the first job that failed. Ctrl-C stops everything; a second one at once.
     """
-    session = Session(common, Printer(as_json=as_json), services)
+    session = _session(common, Printer(as_json=as_json), services)
     plan = make_plan(session.project, services)
     with session.printer, _interrupts(session):
         result = session.execute(plan, jobs=jobs, keep_going=keep_going, job_timeout=job_timeout)
@@ -121,7 +123,7 @@ def run(
 @click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
 def up(common: Common, services: tuple[str, ...], as_json: bool) -> int:
     """Keep servers up in the foreground, with all that they depend on. Ctrl-C stops them."""
-    session = Session(common, Printer(as_json=as_json, servers=True), services)
+    session = _session(common, Printer(as_json=as_json, servers=True), services)
     plan = make_plan(session.project, services or session.servers(), stop=False)
     with session.printer, _interrupts(session):
         return session.execute(plan).code
@@ -132,7 +134,7 @@ def up(common: Common, services: tuple[str, ...], as_json: bool) -> int:
 @click.option("--volumes", "-v", is_flag=True, help="Remove the named volumes too: their data is gone.")
 def down(common: Common, volumes: bool) -> int:
     """Stop and remove what this project started, orphans too."""
-    session = Session(common, Printer())
+    session = _session(common, Printer())
     session.down(volumes=volumes)
     return 0
 
@@ -145,7 +147,7 @@ def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
     """Every problem of the files, and what is done differently here. Exit code 0 or 1."""
     printer = Printer(as_json=as_json)
     try:
-        session = Session(common, printer, services)
+        session = _session(common, printer, services)
         names = make_plan(session.project, services).services if services else tuple(session.project.services)
         return session.check(names, session.every_engine() if common.engine == "all" else [session.engine])
     except GigogneError as error:
@@ -159,7 +161,7 @@ def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="As JSON; values are masked there too.")
 def explain(common: Common, service: str, as_json: bool) -> int:
     """Where each variable and each mount of a service comes from, and where it was lost."""
-    Session(common, Printer(as_json=as_json), (service,)).explain(service, common.load)
+    _session(common, Printer(as_json=as_json), (service,)).explain(service, common.load)
     return 0
 
 
@@ -178,7 +180,7 @@ def doctor(as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One service a line, as JSON.")
 def ps(common: Common, ended: bool, as_json: bool) -> int:
     """What runs of this project, whoever started it."""
-    session = Session(common, Printer(as_json=as_json))
+    session = _session(common, Printer(as_json=as_json))
     session.ps(ended=ended)
     return 0
 
@@ -194,7 +196,7 @@ def logs(
     common: Common, services: tuple[str, ...], follow: bool, since: str | None, tail: int | None, as_json: bool
 ) -> int:
     """What the services said: those that run, and the last of each that has ended."""
-    session = Session(common, Printer(as_json=as_json, servers=True), services)
+    session = _session(common, Printer(as_json=as_json, servers=True), services)
     session.logs(services, follow=follow, since=since, tail=tail)
     return 0
 
@@ -211,6 +213,12 @@ def plan(common: Common, services: tuple[str, ...], form: str) -> int:
         {"text": made.as_text, "json": lambda: json.dumps(made.as_dict(), indent=2), "mermaid": made.as_mermaid}[form]()
     )
     return 0
+
+
+def _session(common: Common, printer: Printer, targets: Sequence[str] = ()) -> Session:
+    from gigogne.cli.session import Session  # brings all engines along, which `plan` and `--help` need not wait for
+
+    return Session(common, printer, targets)
 
 
 @contextmanager

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gigogne.cli.console import Printer
 from gigogne.cli.observe import as_table, moment, observed, show_logs
 from gigogne.cli.options import Common
 from gigogne.cli.summary import Watermark, summary
 from gigogne.compose import LoadOptions, load_project
-from gigogne.compose.locate import Location, locate
 from gigogne.core.engine import Run
 from gigogne.core.events import Notice, Preparing
 from gigogne.core.graph import kinds, reachable, start_order
@@ -25,6 +25,9 @@ from gigogne.core.plan import Plan
 from gigogne.engines.process.engine import ProcessEngine
 from gigogne.errors import ComposeError, UnsupportedError
 from gigogne.orchestrators.native import NativeOrchestrator
+
+if TYPE_CHECKING:
+    from gigogne.compose.locate import Location
 
 __all__ = ["Session"]
 
@@ -73,6 +76,8 @@ class Session:
         return 1 if fatal else 0
 
     def _show(self, problem: Problem, engine: ProcessEngine) -> None:
+        from gigogne.compose.locate import locate
+
         place = locate(problem.where, self.project.files)
         if self.printer.as_json:
             at = {"file": str(place.file) if place else "", "line": place.line if place else None}

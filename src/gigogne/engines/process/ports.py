@@ -61,6 +61,7 @@ def port_problems(
             yield from _not_to_be_had(claim, sandboxed=sandboxed)
     for service in project.services.values():
         yield from _not_relayed(service)
+        yield from _moved(service, network, embedded, sandboxed=sandboxed)
 
 
 def _claims(service: Service, network: Network, embedded: Mapping[str, int]) -> Iterator[_Claim]:
@@ -117,6 +118,23 @@ def _not_relayed(service: Service) -> Iterator[Problem]:
         if port.protocol != "tcp":
             message = f"{port.protocol} port {port.target} is not published without Docker"
             yield Problem(service.name, where, message, fatal=False)
+
+
+def _moved(service: Service, network: Network, embedded: Mapping[str, int], *, sandboxed: bool) -> Iterator[Problem]:
+    port = embedded.get(service.name, 0)
+    if (service.name, port) not in network.moved:
+        return
+    where, at = f"services.{service.name}.image", network.endpoint(service.name, port)
+    message = f"this system has one loopback address, of which port {port} is another's: {service.name} listens on {at}"
+    if sandboxed:
+        yield Problem(
+            service.name, where, message, "names are not rewritten in the sandbox: set GIGOGNE_PROCESS=portable"
+        )
+    else:
+        hint = (
+            f"call it as {service.name}:{port} or in a URL, which are rewritten; a port in a variable of its own is not"
+        )
+        yield Problem(service.name, where, message, hint, fatal=False)
 
 
 def _first_open_port() -> int:
