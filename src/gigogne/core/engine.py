@@ -89,7 +89,7 @@ class Engine(Protocol):
         ...
 
     def cancel(self) -> None:
-        """End what is being prepared; those who wait for it get an error."""
+        """End what is being prepared or started; those who wait for it get an error."""
         ...
 
     def turn(self, run: Run, *, last: bool = False) -> AbstractContextManager[frozenset[str]]:

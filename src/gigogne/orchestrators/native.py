@@ -214,4 +214,6 @@ class NativeOrchestrator:
             thread.start()
         for thread in threads:
             while thread.is_alive():
+                if self._interrupt:
+                    self._engine.cancel()  # a start may be long: a database that runs its first scripts
                 thread.join(_BREATH)

@@ -52,9 +52,9 @@ def process_probes(paths: Paths) -> Mapping[str, Probe]:
 
 
 def _server_wheels() -> dict[str, ServerWheel]:
-    from gigogne.engines.process.embedded import postgres, s3
+    from gigogne.engines.process.embedded import mongodb, postgres, s3
 
-    return {"PostgreSQL": postgres._WHEEL, "S3": s3._WHEEL}
+    return {"PostgreSQL": postgres.WHEEL, "S3": s3.WHEEL, "MongoDB": mongodb.WHEEL}
 
 
 def _uv() -> list[Finding]:

@@ -132,8 +132,9 @@ class ProcessEngine:
         self._town(run.project).services[service.name].prepare(lambda text: self._notify(service.name, text))
 
     def cancel(self) -> None:
-        """End every child that is no service: uv, and what it started. Only a terminal's Ctrl-C reaches them itself."""
+        """End every child that is no service and no relay: uv, an initdb. Of its own accord only a terminal's Ctrl-C does."""
         ours = {started.process.pid for started in self._started.values()}
+        ours |= {started.relay.pid for started in self._started.values() if started.relay}
         for child in psutil.Process().children():
             if child.pid not in ours:
                 end_family(child)

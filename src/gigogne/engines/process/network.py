@@ -18,8 +18,8 @@ from gigogne.engines.process.addresses import Endpoint, server_addresses, unansw
 __all__ = ["LOOPBACK", "Network", "Publication", "network_of", "publications"]
 
 LOOPBACK = "127.0.0.1"
-# Where moved servers go: above what systems hand out to services, below what they hand out to clients.
-_FIRST, _SPAN = 20_000, 10_000
+# Where moved servers go: above what systems hand out to services, below SeaweedFS's inner ports and those of clients.
+_FIRST, _SPAN = 20_000, 2_000
 
 
 @dataclass(frozen=True, slots=True)

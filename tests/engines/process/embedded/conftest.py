@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +19,7 @@ import psutil
 import pytest
 
 from gigogne.core.model import Service
+from gigogne.engines.process.addresses import Endpoint
 from gigogne.engines.process.command import Command
 from gigogne.engines.process.embedded import EmbeddedServer, embedded_server
 from gigogne.engines.process.paths import Paths
@@ -55,7 +57,7 @@ def paths() -> Iterator[Paths]:
     base.chmod(0o755)
     cache = os.environ.get("GIGOGNE_CACHE_DIR")
     found = Paths(cache=Path(cache).absolute() if cache else base / "cache", data=base / "data")
-    for image in ("postgres", "minio/minio"):
+    for image in ("postgres", "minio/minio", "mongo"):
         server = embedded_server(image)
         assert server
         server.prepare(found, print)
@@ -81,11 +83,16 @@ class Running:
     """A started server."""
 
     service: Service
-    address: str
+    at: Endpoint
     command: Command
     process: subprocess.Popen[bytes]
     inner: int
     log: Path
+
+    @property
+    def address(self) -> str:
+        """The loopback address on which it listens."""
+        return self.at.address
 
     @property
     def tree(self) -> list[psutil.Process]:
@@ -137,22 +144,30 @@ class Driver:
     home: Path
     bwrap: Path | None
     running: list[Running] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
-    def describe(self, service: Service, address: str, volume: str = "volume") -> Command:
+    def at(self, service: Service, where: str | Endpoint) -> Endpoint:
+        """Where it listens: an address with the service's own port, unless another one is named."""
+        return where if isinstance(where, Endpoint) else Endpoint(where, self.server(service).port(service))
+
+    def describe(self, service: Service, where: str | Endpoint = HERE, volume: str = "volume") -> Command:
         """The command of a server, with its data initialised."""
         server = self.server(service)
         assert not [found for found in server.check(service) if found.fatal]
         runtime = Path(tempfile.mkdtemp(prefix="run-", dir=self.home))
-        return server.command(service, address, self.home / volume, runtime, self.paths, self.bwrap)
+        at = self.at(service, where)
+        return server.command(service, at, self.home / volume, runtime, self.paths, self.bwrap, self.said.append)
 
-    def start(self, service: Service, address: str = HERE, volume: str = "volume", *, wait: bool = True) -> Running:
+    def start(
+        self, service: Service, where: str | Endpoint = HERE, volume: str = "volume", *, wait: bool = True
+    ) -> Running:
         """Start a server and wait until it is ready."""
-        started = self.launch(self.describe(service, address, volume), service, address)
+        started = self.launch(self.describe(service, where, volume), service, where)
         if wait:
             self.wait(started)
         return started
 
-    def launch(self, command: Command, service: Service, address: str) -> Running:
+    def launch(self, command: Command, service: Service, where: str | Endpoint = HERE) -> Running:
         """Start a command as the engine does: detached, with its log in a file."""
         log = Path(tempfile.mkstemp(prefix="log-", dir=self.home)[1])
         reader, writer = os.pipe()
@@ -176,14 +191,14 @@ class Driver:
         with os.fdopen(reader) as information:
             text = information.read() if command.sandboxed else ""
         inner = json.loads(text)["child-pid"] if text else process.pid
-        started = Running(service, address, command, process, inner, log)
+        started = Running(service, self.at(service, where), command, process, inner, log)
         self.running.append(started)
         return started
 
     def wait(self, started: Running, timeout: float = 20.0) -> None:
         """Wait until it is ready."""
         end = time.monotonic() + timeout
-        while not self.server(started.service).ready(started.service, started.address):
+        while not self.server(started.service).ready(started.service, started.at):
             assert started.process.poll() is None, started.text()
             assert time.monotonic() < end, started.text()
             time.sleep(0.02)
@@ -206,6 +221,17 @@ class Driver:
         server = embedded_server(service.image)
         assert server
         return server
+
+
+def odd_endpoint() -> Endpoint:
+    """A free port of the one loopback address that macOS has; not one that the system gives away by itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        low = 11000 + probe.getsockname()[1] % 900
+    for port in range(low, 12000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return Endpoint("127.0.0.1", port)
+    raise AssertionError("no free port")
 
 
 @pytest.fixture
@@ -243,7 +269,10 @@ def _runs(process: psutil.Process) -> bool:
 
 def places_of(secret: str, started: Running, directory: Path) -> list[str]:
     """Where a secret shows: command lines of a running server, and every file under a directory, logs included."""
-    found = [f"argv of {process.name()}" for process in started.tree if secret in " ".join(process.cmdline())]
+    found = []
+    for process in started.tree:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a backend that just ended
+            found += [f"argv of {process.name()}"] if secret in " ".join(process.cmdline()) else []
     files = (path for path in directory.rglob("*") if path.is_file())
     return found + [str(path) for path in files if secret.encode() in path.read_bytes()]
 

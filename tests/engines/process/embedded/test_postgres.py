@@ -16,12 +16,24 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from gigogne.core.model import Mount, MountType, Service
+from gigogne.core.model import Service
+from gigogne.engines.process.addresses import Endpoint
 from gigogne.engines.process.embedded import embedded_server
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import EngineError
 
-from .conftest import HERE, NETWORK, THERE, Driver, Running, become_nobody, find_bwrap, places_of, still_running
+from .conftest import (
+    HERE,
+    NETWORK,
+    THERE,
+    Driver,
+    Running,
+    become_nobody,
+    find_bwrap,
+    odd_endpoint,
+    places_of,
+    still_running,
+)
 
 PASSWORD = "s3cr\\et 'of' the-test"
 ENVIRONMENT = {"POSTGRES_USER": "ml ops", "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": "ml-ops"}
@@ -38,7 +50,13 @@ def connect(
 ) -> psycopg.Connection[tuple[object, ...]]:
     """Log in as a client of the service does."""
     return psycopg.connect(
-        host=started.address, port=5432, connect_timeout=5, autocommit=True, user=user, password=password, dbname=dbname
+        host=started.address,
+        port=started.at.port,
+        connect_timeout=5,
+        autocommit=True,
+        user=user,
+        password=password,
+        dbname=dbname,
     )
 
 
@@ -78,9 +96,9 @@ def test_volume_of_another_password(driver: Driver) -> None:
     changed = driver.launch(driver.describe(postgres(POSTGRES_PASSWORD="new one"), HERE), postgres(), HERE)
     driver.wait(changed)
     with pytest.raises(EngineError, match="initialised with another password"):
-        driver.server(postgres()).ready(postgres(POSTGRES_PASSWORD="new one"), HERE)
+        driver.server(postgres()).ready(postgres(POSTGRES_PASSWORD="new one"), changed.at)
     with pytest.raises(EngineError, match="another POSTGRES_DB"):
-        driver.server(postgres()).ready(postgres(POSTGRES_DB="new"), HERE)
+        driver.server(postgres()).ready(postgres(POSTGRES_DB="new"), changed.at)
 
 
 def test_killed_server_recovers(driver: Driver) -> None:
@@ -116,11 +134,11 @@ def test_interrupted_initialisation(driver: Driver) -> None:
     code = (
         "import sys, pickle, pathlib; s, a, d, r, p, b = pickle.load(sys.stdin.buffer)\n"
         "from gigogne.engines.process.embedded import embedded_server\n"
-        "embedded_server(s.image).command(s, a, d, r, p, b)"
+        "embedded_server(s.image).command(s, a, d, r, p, b, print)"
     )
     import pickle
 
-    arguments = (postgres(), HERE, volume, driver.home / "r", driver.paths, driver.bwrap)
+    arguments = (postgres(), Endpoint(HERE, 5432), volume, driver.home / "r", driver.paths, driver.bwrap)
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, start_new_session=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -145,6 +163,14 @@ def test_two_servers_on_one_port(driver: Driver) -> None:
     for started in both:
         assert one(started, "select 1") == 1
         assert started.listening() == {(started.address, 5432)}
+
+
+def test_another_port_of_the_common_address(driver: Driver) -> None:
+    """Where 127.0.0.1 is the only loopback address, the server listens on another port of it, and there alone."""
+    at = odd_endpoint()
+    started = driver.start(postgres(), at)
+    assert one(started, "show port") == str(at.port)
+    assert started.listening() == {("127.0.0.1", at.port)}
 
 
 def test_taken_port_is_named(driver: Driver) -> None:
@@ -247,16 +273,10 @@ def test_check() -> None:
     assert not fatal(postgres())
     (missing,) = fatal(Service("db", image="postgres"))
     assert missing.startswith("services.db.environment.POSTGRES_PASSWORD")
-    assert "POSTGRES_PASSWORD_FILE" in fatal(postgres(POSTGRES_PASSWORD_FILE="/run/secrets/x"))[0]
     assert fatal(postgres(POSTGRES_HOST_AUTH_METHOD="peer"))
     assert fatal(postgres(POSTGRES_INITDB_ARGS="--waldir=/x"))
     assert fatal(postgres(PGDATA="/elsewhere"))
     assert not fatal(postgres(PGDATA="/var/lib/postgresql/data/pgdata"))
-    scripts = Mount(MountType.BIND, "/x", "/docker-entrypoint-initdb.d")
-    assert (
-        "docker-entrypoint-initdb.d"
-        in fatal(Service("db", image="postgres", environment=ENVIRONMENT, mounts=(scripts,)))[0]
-    )
     assert embedded_server("bitnami/postgresql") is None
     assert embedded_server("me/postgres") is None
 
@@ -277,7 +297,7 @@ class TestAsRoot:
         server = embedded_server("postgres")
         assert server
         with pytest.raises(EngineError, match=f"{home} cannot be entered") as info:
-            server.command(postgres(), HERE, home / "v", home / "r", paths, None)
+            server.command(postgres(), Endpoint(HERE, 5432), home / "v", home / "r", paths, None, print)
         assert f"chmod o+x {home}" in info.value.hint
 
     def test_as_an_ordinary_user(self, paths: Paths, home: Path) -> None:

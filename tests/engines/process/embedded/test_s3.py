@@ -17,12 +17,13 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 
 from gigogne.core.model import Port, Service
+from gigogne.engines.process.addresses import Endpoint
 from gigogne.engines.process.embedded import embedded_server
 from gigogne.engines.process.embedded.signature import list_buckets
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import EngineError
 
-from .conftest import HERE, NETWORK, THERE, Driver, Running, become_nobody, places_of, still_running
+from .conftest import HERE, NETWORK, THERE, Driver, Running, become_nobody, odd_endpoint, places_of, still_running
 
 SECRET = "minio/12+345=6%"
 MINIO = {"MINIO_ROOT_USER": "minio", "MINIO_ROOT_PASSWORD": SECRET, "MINIO_DEFAULT_BUCKETS": "fraud-bucket,mlflow"}
@@ -40,7 +41,7 @@ def client(started: Running, key: str = "minio", secret: str = SECRET) -> Any:
     """A client as jobs have one."""
     return get_session().create_client(
         "s3",
-        endpoint_url=f"http://{started.address}:9000",
+        endpoint_url=f"http://{started.at}",
         aws_access_key_id=key,
         aws_secret_access_key=secret,
         region_name="us-east-1",
@@ -137,7 +138,7 @@ def test_two_servers_on_one_port(driver: Driver) -> None:
     both = [driver.start(minio(), HERE, "one"), driver.start(own, THERE, "two")]
     client(both[0]).put_object(Bucket="mlflow", Key="k", Body=b"x")
     assert "Contents" not in client(both[1]).list_objects_v2(Bucket="mlflow")
-    assert list_buckets(THERE, 9000, key="minio", secret=SECRET) == {"mlflow", "two-bucket"}
+    assert list_buckets(Endpoint(THERE, 9000), key="minio", secret=SECRET) == {"mlflow", "two-bucket"}
     for started in both:
         public = {(started.address, 9000)}
         others = started.listening() - public
@@ -146,6 +147,14 @@ def test_two_servers_on_one_port(driver: Driver) -> None:
         for address, port in sorted(others):
             assert_closed(f"http://{address}:{port}/buckets/mlflow/k")
             assert_closed(f"http://{address}:{port}/api/users")
+
+
+def test_another_port_of_the_common_address(driver: Driver) -> None:
+    """Where 127.0.0.1 is the only loopback address, the server answers on another port of it."""
+    started = driver.start(minio(), odd_endpoint())
+    client(started).put_object(Bucket="mlflow", Key="k", Body=b"x")
+    assert client(started).get_object(Bucket="mlflow", Key="k")["Body"].read() == b"x"
+    assert started.at in {Endpoint(*pair) for pair in started.listening()}
 
 
 def assert_closed(url: str) -> None:
@@ -216,7 +225,7 @@ def seaweed(*command: str, bucket: str = "") -> Service:
 def test_foreign_server_is_told_apart(shared: Driver, running: Running) -> None:
     """Another server's refusal of the credentials is an error, not a wait; and its port is taken."""
     with pytest.raises(EngineError, match="refuses the credentials"):
-        shared.server(minio()).ready(minio(MINIO_ROOT_PASSWORD="another1"), running.address)
+        shared.server(minio()).ready(minio(MINIO_ROOT_PASSWORD="another1"), running.at)
     with pytest.raises(EngineError, match=f"port 9000 of {SHARED} is taken by"):
         shared.describe(minio(), SHARED, "other")
 
@@ -225,7 +234,7 @@ def test_unused_address_is_not_ready() -> None:
     """Nothing there: not ready, and no error."""
     server = embedded_server("minio/minio")
     assert server
-    assert not server.ready(minio(), THERE)
+    assert not server.ready(minio(), Endpoint(THERE, 9000))
 
 
 def fatal(service: Service) -> list[str]:
@@ -244,7 +253,6 @@ def test_check() -> None:
     assert not fatal(minio())
     assert not fatal(Service("s", image="minio/minio"))
     assert fatal(minio(MINIO_ROOT_PASSWORD="short"))
-    assert fatal(minio(MINIO_ROOT_PASSWORD_FILE="/run/secrets/x"))
     assert fatal(minio(MINIO_DEFAULT_BUCKETS="Not A Bucket"))
     assert fatal(Service("s", image="minio/minio", command=("server", "/data{1...4}")))
     assert fatal(Service("s", image="minio/minio", command=("server", "/data", "--address", ":9999")))

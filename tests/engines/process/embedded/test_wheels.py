@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -12,20 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from gigogne.engines.process.embedded.wheels import ServerWheel, executable
+from gigogne.engines.process.embedded.wheels import ServerEnvironment, ServerWheel, executable
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import EngineError
 
 TOY = ServerWheel("gigogne-toy-server", ">=1,<2", "toy/serve")
 
 
-def make_wheel(folder: Path, program: str = "toy/serve") -> None:
+def make_wheel(folder: Path, program: str = "toy/serve", requires: str = "") -> None:
     """A wheel with one program."""
     name = executable(Path(program))
     info = "gigogne_toy_server-1.0.dist-info"
     with zipfile.ZipFile(folder / "gigogne_toy_server-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr(str(name), "#!/bin/sh\n")
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: gigogne-toy-server\nVersion: 1.0\n")
+        needs = f"Requires-Dist: {requires}\n" if requires else ""
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: gigogne-toy-server\nVersion: 1.0\n{needs}")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", f"{name},,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
 
@@ -59,6 +61,25 @@ def test_installed_once(index: Path, place: Paths, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(subprocess, "Popen", None)
     assert TOY.install(place, said.append, "Toy") == TOY.installed(place) == directory
     assert len(said) == 1
+
+
+def test_server_in_python(index: Path, place: Paths) -> None:
+    """A server written in Python gets an environment of its own, with what it depends on, and Gigogne has neither."""
+    make_wheel(index, requires="gigogne-toy-library>=2")
+    with zipfile.ZipFile(index / "gigogne_toy_library-2.0-py3-none-any.whl", "w") as wheel:
+        info = "gigogne_toy_library-2.0.dist-info"
+        wheel.writestr("toy_library.py", "ANSWER = 42\n")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: gigogne-toy-library\nVersion: 2.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", f"toy_library.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    server = ServerEnvironment("gigogne-toy-server", ">=1,<2", newest="3.99")
+    program = executable(server.install(place, print, "Toy") / server.program)
+    code = "import sys, toy_library; print(toy_library.ANSWER, sys.prefix)"
+    said = subprocess.run([program, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert said == ["42", str(server.directory(place))]
+    assert importlib.util.find_spec("toy_library") is None
+    program.unlink()  # as when the Python it was made with is removed
+    assert executable(server.install(place, print, "Toy") / server.program).exists()
 
 
 def test_two_makers_at_once(index: Path, place: Paths) -> None:

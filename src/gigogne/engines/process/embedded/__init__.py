@@ -14,6 +14,7 @@ __all__ = ["EmbeddedServer", "embedded_server"]
 # Repository, without registry and tag → the class that stands in for it: images whose variables we honour.
 _SERVERS = {
     "postgres": "postgres:Postgres",
+    "mongo": "mongodb:Mongo",
     "minio/minio": "s3:Minio",
     "chrislusf/seaweedfs": "s3:Seaweed",
 }

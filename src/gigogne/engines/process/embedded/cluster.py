@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shlex
 import shutil
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from filelock import FileLock
 
 from gigogne.core.model import Service
-from gigogne.engines.process.embedded import users
-from gigogne.engines.process.embedded.wheels import executable
+from gigogne.engines.process.embedded.initdb import private_directory, run_scripts
+from gigogne.engines.process.embedded.programs import Programs
 from gigogne.errors import EngineError
 
-__all__ = ["MAJOR", "Programs", "Settings", "prepare_data"]
+__all__ = ["MAJOR", "Settings", "prepare_data"]
 
 MAJOR = "18"
+_LOCK = "postmaster.pid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,56 +46,48 @@ class Settings:
             password=environment.get("POSTGRES_PASSWORD", ""),
         )
 
-
-@dataclass(frozen=True, slots=True)
-class Programs:
-    """How the programs of PostgreSQL are run here: by whom, and behind which bubblewrap."""
-
-    directory: Path
-    prefix: tuple[str, ...]
-    account: users.Account | None
-    environment: Mapping[str, str] = field(repr=False)
-
-    def argv(self, program: str, *arguments: str) -> tuple[str, ...]:
-        """The command line of a program."""
-        return (*self.prefix, str(executable(self.directory / program)), *arguments)
-
-    def run(self, program: str, *arguments: str, text: str = "") -> None:
-        """Run one to its end; `text` is its standard input, which no one else can read."""
-        who: dict[str, object] = {}
-        if self.account:
-            who = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
-        argv = list(self.argv(program, *arguments))
-        if self.prefix:  # an initialisation must not go on when nobody waits for it any more
-            argv.insert(1, "--die-with-parent")
-        done = subprocess.run(
-            argv,
-            env=dict(self.environment),
-            input=text,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            cwd=self.directory,
-            **who,  # type: ignore[call-overload]
-        )
-        if done.returncode:
-            last = "\n".join(line for line in done.stdout.splitlines()[-4:] if line.strip())
-            raise EngineError(f"{program} of PostgreSQL failed:\n{last}", "see the message of PostgreSQL above")
+    def for_scripts(self) -> dict[str, str]:
+        """What the scripts of an initialisation get."""
+        return {
+            "POSTGRES_USER": self.user,
+            "POSTGRES_DB": self.database,
+            "POSTGRES_PASSWORD": self.password,
+            "PGPASSWORD": self.password,
+            "TZ": self.timezone,
+        }
 
 
-def prepare_data(service: Service, settings: Settings, cluster: Path, programs: Programs) -> None:
+def prepare_data(
+    service: Service,
+    settings: Settings,
+    cluster: Path,
+    programs: Programs,
+    flags: Sequence[str],
+    progress: Callable[[str], None],
+) -> None:
     """Make the data directory when it is new, and see that a server can take it.
+
+    Args:
+        service: The service.
+        settings: What its environment says.
+        cluster: The data directory.
+        programs: How the programs of PostgreSQL are run here.
+        flags: The settings of its command, as `-c name=value`.
+        progress: Is told what takes long.
 
     Raises:
         EngineError: It cannot be made, or is not ours to take.
     """
     with FileLock(cluster.parent / ".pgdata.lock"):
         for unfinished in cluster.parent.glob(".pgdata.new-*"):
+            _end_server_of(unfinished)
+            shutil.rmtree(private_directory(unfinished), ignore_errors=True)
             shutil.rmtree(unfinished, ignore_errors=True)
         if not cluster.exists():
             _refuse_foreign(cluster.parent)
-            _initialise(service, settings, cluster, programs)
+            with _made(cluster) as new:
+                _initialise(service, settings, new, programs)
+                run_scripts(service, settings.for_scripts(), new, programs, flags, progress)
     version = (
         (cluster / "PG_VERSION").read_text().strip() if (cluster / "PG_VERSION").exists() else "an unknown version"
     )
@@ -118,43 +111,48 @@ def _refuse_foreign(volume: Path) -> None:
             )
 
 
-def _initialise(service: Service, settings: Settings, cluster: Path, programs: Programs) -> None:
-    """Make the cluster beside its place, with its password and database, and rename it.
+@contextmanager
+def _made(cluster: Path) -> Iterator[Path]:
+    """A new directory beside the cluster's place, which is renamed to it in the end, or goes away."""
+    new = cluster.parent / f".pgdata.new-{secrets.token_hex(4)}"
+    new.mkdir(mode=0o700)
+    try:
+        yield new
+        new.rename(cluster)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _initialise(service: Service, settings: Settings, new: Path, programs: Programs) -> None:
+    """Make a cluster with its password and its database.
 
     The password goes to a single-user server through a pipe: it is never in a file or on a command line, and the
     server that listens has it from its first moment.
     """
-    new = cluster.parent / f".pgdata.new-{secrets.token_hex(4)}"
-    new.mkdir(mode=0o700)
-    try:
-        if programs.account:
-            os.chown(new, programs.account.uid, programs.account.gid)
-        chosen = shlex.split(service.environment.get("POSTGRES_INITDB_ARGS", ""))
-        locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        if any(word.startswith(("--locale", "--lc-", "--icu", "--builtin", "--no-locale")) for word in chosen):
-            locale = []
+    programs.give(new)
+    chosen = shlex.split(service.environment.get("POSTGRES_INITDB_ARGS", ""))
+    locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    if any(word.startswith(("--locale", "--lc-", "--icu", "--builtin", "--no-locale")) for word in chosen):
+        locale = []
+    programs.run(
+        # `trust` is for its own file of access rules only, which the next lines replace
+        "initdb", "-D", str(new), "-U", settings.user, "-A", "trust", "-E", "UTF8", *locale, *chosen,
+    )  # fmt: skip
+    (new / "pg_hba.conf").write_text(
+        f"# Written by Gigogne when it made this directory. There is no Unix socket.\n"
+        f"host all all all {settings.method}\n"
+    )
+    statements = []
+    if settings.password:
+        statements.append(f"ALTER ROLE {_name(settings.user)} PASSWORD {_literal(settings.password)};\n\n")
+    if settings.database not in ("postgres", "template1"):
+        statements.append(f"CREATE DATABASE {_name(settings.database)};\n\n")
+    if statements:
         programs.run(
-            # `trust` is for its own file of access rules only, which the next lines replace
-            "initdb", "-D", str(new), "-U", settings.user, "-A", "trust", "-E", "UTF8", *locale, *chosen,
+            "postgres", "--single", "-D", str(new), "-j", "-c", "exit_on_error=on",
+            "-c", "log_min_error_statement=panic",  # an error must not repeat the password
+            "-c", "log_checkpoints=off", "postgres", text="".join(statements),
         )  # fmt: skip
-        (new / "pg_hba.conf").write_text(
-            f"# Written by Gigogne when it made this directory. There is no Unix socket.\n"
-            f"host all all all {settings.method}\n"
-        )
-        statements = []
-        if settings.password:
-            statements.append(f"ALTER ROLE {_name(settings.user)} PASSWORD {_literal(settings.password)};\n\n")
-        if settings.database not in ("postgres", "template1"):
-            statements.append(f"CREATE DATABASE {_name(settings.database)};\n\n")
-        if statements:
-            programs.run(
-                "postgres", "--single", "-D", str(new), "-j", "-c", "exit_on_error=on",
-                "-c", "log_min_error_statement=panic",  # an error must not repeat the password
-                "-c", "log_checkpoints=off", "postgres", text="".join(statements),
-            )  # fmt: skip
-        new.rename(cluster)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def _name(name: str) -> str:
@@ -172,12 +170,26 @@ def _drop_stale_pid(cluster: Path) -> None:
 
     PostgreSQL recovers from any other stale file by itself, but takes a live process of its own user for a server.
     """
-    import psutil
-
-    lock = cluster / "postmaster.pid"
+    process = _process_of(cluster)
     try:
-        pid = int(lock.read_text().splitlines()[0])
-        if pid > 1 and "postgres" not in psutil.Process(pid).name():
-            lock.unlink()
-    except (OSError, ValueError, IndexError, psutil.Error):
+        if process and process.pid > 1 and "postgres" not in process.name():
+            (cluster / _LOCK).unlink()
+    except (OSError, psutil.Error):
         return
+
+
+def _end_server_of(unfinished: Path) -> None:
+    """End the server that ran the scripts of an initialisation that was killed, where it was not killed with it."""
+    process = _process_of(unfinished)
+    with suppress(psutil.Error):
+        if process and str(unfinished) in process.cmdline():
+            process.kill()
+            process.wait(5)
+
+
+def _process_of(cluster: Path) -> psutil.Process | None:
+    """The process that the pid file of a data directory names, where there is one."""
+    try:
+        return psutil.Process(int((cluster / _LOCK).read_text().splitlines()[0]))
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return None

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gigogne.core.model import Problem, Service
-from gigogne.engines.process.embedded.server import problem, without_secret_files
+from gigogne.engines.process.embedded.secret_files import secret_problems, with_secrets
+from gigogne.engines.process.embedded.server import problem
 
 __all__ = ["S3Request", "minio_request", "seaweed_request"]
 
@@ -26,6 +27,7 @@ _DROPPED = frozenset(
         "webdav.port",
     }
 )  # fmt: skip
+_MINIO_SECRETS = ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY")
 _CONSOLE_FLAGS = ("admin.port", "admin.ui")
 
 
@@ -46,10 +48,8 @@ class S3Request:
 
 def minio_request(service: Service) -> S3Request:
     """`minio server /data`, with MINIO_ROOT_USER, MINIO_ROOT_PASSWORD and MINIO_DEFAULT_BUCKETS."""
-    environment = service.environment
-    found = without_secret_files(
-        service, ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY")
-    )
+    found = secret_problems(service, _MINIO_SECRETS)
+    environment = service.environment if found else with_secrets(service, _MINIO_SECRETS).environment
     # The names before 2021 still work in MinIO.
     key = environment.get("MINIO_ROOT_USER") or environment.get("MINIO_ACCESS_KEY") or "minioadmin"
     secret = environment.get("MINIO_ROOT_PASSWORD") or environment.get("MINIO_SECRET_KEY") or "minioadmin"

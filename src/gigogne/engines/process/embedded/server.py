@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gigogne.core.model import Problem, Service
+from gigogne.engines.process.addresses import Endpoint, bind_error, holder
 from gigogne.engines.process.command import Command
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import EngineError
@@ -27,7 +27,6 @@ __all__ = [
     "problem",
     "refuse_taken_port",
     "repository",
-    "without_secret_files",
     "writing",
 ]
 
@@ -53,7 +52,7 @@ class EmbeddedServer(Protocol):
         ...
 
     def check(self, service: Service) -> list[Problem]:
-        """What it cannot honour (fatal) and honours differently (notices). Reads no file."""
+        """What it cannot honour (fatal) and honours differently (notices); looks at files that the service names."""
         ...
 
     def prepare(self, paths: Paths, progress: Callable[[str], None]) -> None:
@@ -61,21 +60,29 @@ class EmbeddedServer(Protocol):
         ...
 
     def command(
-        self, service: Service, address: str, data: Path, runtime: Path, paths: Paths, bwrap: Path | None
+        self,
+        service: Service,
+        at: Endpoint,
+        data: Path,
+        runtime: Path,
+        paths: Paths,
+        bwrap: Path | None,
+        progress: Callable[[str], None],
     ) -> Command:
         """Initialise `data` when it is new, whole or not at all, and say how to start the server.
 
         Args:
             service: The service it stands in for.
-            address: The loopback address on which it listens, on `port(service)` and on nothing else.
+            at: Where it listens, and nowhere else. Its port need not be `port(service)`.
             data: A directory for its data, which survives.
             runtime: A private directory of this run, for sockets.
             paths: Where `prepare` installed it.
             bwrap: A bubblewrap that works here, or None.
+            progress: Is told what takes long.
         """
         ...
 
-    def ready(self, service: Service, address: str) -> bool:
+    def ready(self, service: Service, at: Endpoint) -> bool:
         """Whether it accepts this service's own credentials and has what the service asks for.
 
         Raises:
@@ -103,20 +110,6 @@ def repository(image: str) -> str:
 def problem(service: Service, key: str, message: str, hint: str = "", *, fatal: bool = True) -> Problem:
     """A problem of one key of a service."""
     return Problem(service.name, f"services.{service.name}.{key}", message, hint, fatal)
-
-
-def without_secret_files(service: Service, names: tuple[str, ...]) -> list[Problem]:
-    """Refuse `NAME_FILE` variables, which the official images read inside the container."""
-    return [
-        problem(
-            service,
-            f"environment.{name}_FILE",
-            f"a secret given by file ({name}_FILE) is not supported without Docker yet",
-            f"give {name} itself, for example from .env",
-        )
-        for name in names
-        if service.environment.get(f"{name}_FILE")
-    ]
 
 
 def base_environment() -> dict[str, str]:
@@ -147,53 +140,19 @@ def private_key() -> str:
     return secrets.token_urlsafe(32)
 
 
-def refuse_taken_port(service: Service, title: str, address: str, port: int) -> None:
+def refuse_taken_port(service: Service, title: str, at: Endpoint) -> None:
     """Raise when something listens where the server must: its own message would come late and in its log."""
     for last in (*(False,) * 20, True):  # the server of the last run may still be on its way out
-        error = _try_port(address, port)
+        error = bind_error(at)
         if error is None:
             return
         if error.errno != errno.EADDRINUSE:
-            reason = f"cannot listen on {address}:{port}: {error.strerror}"
+            reason = f"cannot listen on {at}: {error.strerror}"
             hint = "on macOS only 127.0.0.1 exists, unless another loopback address is added with ifconfig"
             break
         if last:
-            reason = f"port {port} of {address} is taken{_holder(address, port)}"
-            hint = f"stop it, then run again (a server on 0.0.0.0:{port} takes the port on all addresses)"
+            reason = f"port {at.port} of {at.address} is taken{holder(at)}"
+            hint = f"stop it, then run again (a server on 0.0.0.0:{at.port} takes the port on all addresses)"
         else:
             time.sleep(0.05)
     raise EngineError(f"service {service.name!r}: {title} cannot start: {reason}", hint)
-
-
-def _try_port(address: str, port: int) -> OSError | None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        if os.name == "posix":  # as servers do: a connection in TIME_WAIT does not hold the port
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            return error
-    return None
-
-
-def _holder(address: str, port: int) -> str:
-    """Who listens on the port, as far as this user may know."""
-    import psutil  # only where something is wrong already
-
-    try:
-        connections = psutil.net_connections("tcp")
-    except (psutil.Error, OSError):  # macOS tells only root
-        return ""
-    for connection in connections:
-        local = connection.laddr
-        if connection.status != psutil.CONN_LISTEN or not local or local.port != port:
-            continue
-        if local.ip not in (address, "0.0.0.0", "::"):  # noqa: S104
-            continue
-        try:
-            name = psutil.Process(connection.pid).name() if connection.pid else "a process of another user"
-        except psutil.Error:
-            name = "a process of another user"
-        pid = f", process {connection.pid}" if connection.pid else ""
-        return f" by {name}{pid}, listening on {local.ip}"
-    return ""

@@ -9,6 +9,8 @@ import re
 from datetime import UTC, datetime
 from html import unescape
 
+from gigogne.engines.process.addresses import Endpoint
+
 __all__ = ["S3RefusalError", "list_buckets"]
 
 _EMPTY = hashlib.sha256(b"").hexdigest()
@@ -18,24 +20,23 @@ class S3RefusalError(Exception):
     """The server answered with an error; the text is its code (`SignatureDoesNotMatch`)."""
 
 
-def list_buckets(address: str, port: int, *, key: str, secret: str, timeout: float = 2.0) -> frozenset[str]:
+def list_buckets(at: Endpoint, *, key: str, secret: str, timeout: float = 2.0) -> frozenset[str]:
     """The names of the buckets that these credentials own.
 
     Raises:
         S3RefusalError: The server refuses.
         OSError, http.client.HTTPException: Nothing answers, or not as S3 does.
     """
-    host = f"{address}:{port}"
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{stamp[:8]}/us-east-1/s3/aws4_request"
     signed = "host;x-amz-content-sha256;x-amz-date"
-    canonical = f"GET\n/\n\nhost:{host}\nx-amz-content-sha256:{_EMPTY}\nx-amz-date:{stamp}\n\n{signed}\n{_EMPTY}"
+    canonical = f"GET\n/\n\nhost:{at}\nx-amz-content-sha256:{_EMPTY}\nx-amz-date:{stamp}\n\n{signed}\n{_EMPTY}"
     message = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     derived = f"AWS4{secret}".encode()
     for part in scope.split("/"):
         derived = hmac.digest(derived, part.encode(), "sha256")
     signature = hmac.digest(derived, message.encode(), "sha256").hex()
-    connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    connection = http.client.HTTPConnection(at.address, at.port, timeout=timeout)
     try:
         connection.request(
             "GET",

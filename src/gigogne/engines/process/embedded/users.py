@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 from gigogne.errors import EngineError
 
-__all__ = ["Account", "give", "is_root", "nobody", "refuse_unreachable", "within_user_namespace"]
+__all__ = ["Account", "give", "is_root", "nobody", "refuse_unreachable", "with_mounts", "within_user_namespace"]
 
 
 def is_root() -> bool:
@@ -46,7 +46,7 @@ def nobody() -> Account:
         entry = pwd.getpwnam("nobody")
     except KeyError:
         raise EngineError(
-            "PostgreSQL refuses to run as root, and this machine has no user 'nobody'",
+            "this server must not run as root, and this machine has no user 'nobody'",
             "run gigogne as an ordinary user",
         ) from None
     # macOS gives nobody the uid -2
@@ -65,6 +65,38 @@ def within_user_namespace(bwrap: Path, account: Account) -> list[str]:
     ]  # fmt: skip
 
 
+def with_mounts(bwrap: Path, binds: Iterable[tuple[Path, str]]) -> list[str]:
+    """The bubblewrap command line that shows this machine as it is, and a service's mounts at their own paths.
+
+    Root is shown as `nobody`. Left out are mounts below a directory that this machine has too, for their paths would
+    have to be made on its disk; not those below `/run`, where secrets are. Processes see each other, and a Ctrl-C of
+    the terminal reaches them.
+    """
+    uid, gid = nobody() if is_root() else (os.getuid(), os.getgid())
+    words = [str(bwrap), "--unshare-user", "--uid", str(uid), "--gid", str(gid), "--tmpfs", "/run"]
+    tops = [path for path in Path("/").iterdir() if path.name != "run"]
+    for path in (*tops, *Path("/run").iterdir()):
+        if path.is_symlink():
+            words += ["--symlink", str(path.readlink()), str(path)]
+        elif path.is_dir():
+            words += ["--dev-bind", str(path), str(path)]
+    own = {path.name for path in tops}
+    shown: dict[PurePosixPath, Path] = {}
+    for target, source in sorted((PurePosixPath(target), source) for source, target in binds):
+        if target.parts[1] not in own and _has_place(target, shown):
+            words += ["--ro-bind", str(source), str(target)]
+            shown[target] = source
+    return [*words, "--"]
+
+
+def _has_place(target: PurePosixPath, shown: Mapping[PurePosixPath, Path]) -> bool:
+    """Whether there is a mount point: below another mount it must be there, elsewhere it can be made."""
+    if target.parts[1] == "run" and len(target.parts) > 2 and Path("/run", target.parts[2]).exists():
+        return False
+    above = [place for place in shown if target.is_relative_to(place)]
+    return not above or (shown[above[-1]] / target.relative_to(above[-1])).exists()
+
+
 def give(directory: Path, account: Account) -> None:
     """Make `account` the owner of all of a directory, unless it is (the last run was of the other way)."""
     if sys.platform == "win32" or not directory.exists() or directory.stat().st_uid == account.uid:
@@ -81,7 +113,7 @@ def refuse_unreachable(paths: Iterable[Path], account: Account) -> None:
         for parent in (path, *path.parents):
             if parent.exists() and not _enterable(parent.stat(), account):
                 raise EngineError(
-                    f"{parent} cannot be entered by the user 'nobody', as whom PostgreSQL must run when the "
+                    f"{parent} cannot be entered by the user 'nobody', as whom this server must run when the "
                     f"caller is root and user namespaces are denied (on the way to {path})",
                     f"`chmod o+x {parent}`, or name other directories in GIGOGNE_DATA_DIR and "
                     "GIGOGNE_CACHE_DIR, or run gigogne as an ordinary user",
