@@ -132,7 +132,7 @@ class ProcessEngine:
         self._town(run.project).services[service.name].prepare(lambda text: self._notify(service.name, text))
 
     def cancel(self) -> None:
-        """End every child that is no service and no relay: uv, an initdb. Of its own accord only a terminal's Ctrl-C does."""
+        """End every child that is no service and no relay: uv, an initdb. Else only a terminal's Ctrl-C ends them."""
         ours = {started.process.pid for started in self._started.values()}
         ours |= {started.relay.pid for started in self._started.values() if started.relay}
         for child in psutil.Process().children():
