@@ -111,6 +111,16 @@ def test_a_taken_port_is_told_before_the_start(python_project: Maker) -> None:
     assert "started" not in result.stdout
 
 
+def test_a_run_goes_on_without_a_taken_port(python_project: Maker) -> None:
+    """Jobs call servers by name: that nobody else can is a notice of the run."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        job = "  job: {build: ., command: 'true', depends_on: {web: {condition: service_healthy}}}\n"
+        result = python_project(web(port, free_port(), job), {}).run("run")
+    assert result.returncode == 0, result.stderr
+    assert f"note: services.web.ports: port {port} of 127.0.0.1 is taken by python" in result.stdout
+
+
 def test_two_servers_on_one_port_are_refused(python_project: Maker) -> None:
     """In Docker each has a network of its own; here the second would fail, so it is said before."""
     inner = free_port()

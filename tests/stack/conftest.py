@@ -69,6 +69,7 @@ def servers() -> Iterator[Servers]:
         settings = {
             "GIGOGNE_DATA_DIR": data,
             "COMPOSE_PROJECT_NAME": Path(data).name.lower().replace("_", "-"),
+            "BIND_ADDRESS": f"127.1.{os.getpid() // 256 % 256}.{os.getpid() % 256}",  # tests run side by side
             "POSTGRES_PASSWORD": PASSWORD,
             "MINIO_ROOT_USER": "stack",
             "MINIO_ROOT_PASSWORD": "stack-secret",

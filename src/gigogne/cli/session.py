@@ -21,7 +21,7 @@ from gigogne.core.graph import kinds, reachable, start_order
 from gigogne.core.lint import lint
 from gigogne.core.model import Kind, Problem
 from gigogne.core.outcome import Result
-from gigogne.core.plan import Plan
+from gigogne.core.plan import Action, Plan
 from gigogne.engines.process.engine import ProcessEngine
 from gigogne.errors import ComposeError, UnsupportedError
 from gigogne.orchestrators.native import NativeOrchestrator
@@ -94,7 +94,9 @@ class Session:
         Raises:
             UnsupportedError: The files or the engine cannot do all of it; nothing was started.
         """
-        general, special = lint(self.project, plan.services), self.engine.check(self.project, plan.services)
+        stops = any(step.action is Action.STOP for step in plan.steps)
+        general = lint(self.project, plan.services)
+        special = self.engine.check(self.project, plan.services, publish=not stops)
         fatal = [problem for problem in dict.fromkeys([*general, *special]) if problem.fatal]
         if fatal:
             raise UnsupportedError(fatal, "gigogne check shows this without running anything")

@@ -80,8 +80,11 @@ class Engine(Protocol):
 
     name: str
 
-    def check(self, project: Project, services: Sequence[str]) -> list[Problem]:
-        """Everything that this engine cannot honour or honours differently of these services. Changes nothing."""
+    def check(self, project: Project, services: Sequence[str], *, publish: bool = True) -> list[Problem]:
+        """Everything that this engine cannot honour or honours differently of these services. Changes nothing.
+
+        Without `publish` nobody counts on published ports: one that is not to be had is a notice.
+        """
         ...
 
     def prepare(self, service: Service, run: Run) -> None:

@@ -18,6 +18,7 @@ import psutil
 
 from gigogne.core.engine import Handle, Line, Run, State, Status
 from gigogne.core.model import Mount, MountType, Problem, Project, Service
+from gigogne.engines.process.addresses import Endpoint
 from gigogne.engines.process.built import BuiltService
 from gigogne.engines.process.embedded import embedded_server
 from gigogne.engines.process.health import HealthMonitor
@@ -68,6 +69,12 @@ class _Town:
     embedded: dict[str, int]
     network: Network
 
+    def published(self, service: Service) -> dict[Endpoint, Endpoint]:
+        """Where the service is published → where it is. An embedded server has one port, whatever its image has."""
+        known = self.embedded.get(service.name)
+        ports = (p for p in publications(service) if known in (None, p.target))
+        return {p.at: self.network.endpoint(service.name, p.target) for p in ports}
+
 
 class ProcessEngine:
     """Runs services as processes of this machine.
@@ -110,7 +117,7 @@ class ProcessEngine:
         """The engine and its way."""
         return f"{self.name} ({'portable' if self.bubblewrap is None else 'sandbox'})"
 
-    def check(self, project: Project, services: Sequence[str]) -> list[Problem]:
+    def check(self, project: Project, services: Sequence[str], *, publish: bool = True) -> list[Problem]:
         """What cannot be honoured, or is honoured differently, of the keys, images, servers and ports."""
         town, problems = self._town(project), [] if self.bubblewrap else [Problem("", "", NOTICE, fatal=False)]
         part = replace(project, services={name: project.services[name] for name in services})
@@ -124,8 +131,8 @@ class ProcessEngine:
                 problems += town.services[service.name].check()
         running = {handle.service for handle in self.find(project)}
         sandboxed = self.bubblewrap is not None
-        problems += port_problems(part, town.network, town.embedded, running, sandboxed=sandboxed)
-        return problems
+        found = port_problems(part, town.network, town.embedded, running, sandboxed=sandboxed, publish=publish)
+        return [*problems, *found]
 
     def prepare(self, service: Service, run: Run) -> None:
         """Make the image's files and environments, or install the server."""
@@ -158,8 +165,7 @@ class ProcessEngine:
         process, child = town.services[service.name].start(directory, town.network)
         started = self._started[run.id, service.name] = _Started(process, child)
         started.health = town.services[service.name].watch(process, town.network)
-        ports = {p.at: town.network.endpoint(service.name, p.target) for p in publications(service)}
-        started.relay = publish(ports, directory, everywhere=service.name not in town.embedded)
+        started.relay = publish(town.published(service), directory, everywhere=service.name not in town.embedded)
         return self._handle(service.name, run.id, run.project)
 
     def status(self, handle: Handle) -> Status:
@@ -225,10 +231,10 @@ class ProcessEngine:
 
     def where(self, service: Service, project: Project) -> str:
         """How to reach a server from this machine, in words: where it is published, else its address and ports."""
-        published = [str(publication.at) for publication in publications(service)]
-        if published:
-            return ", ".join(published)
         town = self._town(project)
+        published = town.published(service)
+        if published:
+            return ", ".join(map(str, published))
         if service.name in town.embedded:
             return str(town.network.endpoint(service.name, town.embedded[service.name]))
         address = town.network.endpoint(service.name, 0).address

@@ -6,7 +6,7 @@ Without Docker all services share this machine's ports: one that listens on ever
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -38,7 +38,13 @@ class _Claim:
 
 
 def port_problems(
-    project: Project, network: Network, embedded: Mapping[str, int], running: Collection[str], *, sandboxed: bool
+    project: Project,
+    network: Network,
+    embedded: Mapping[str, int],
+    running: Collection[str],
+    *,
+    sandboxed: bool,
+    publish: bool,
 ) -> Iterator[Problem]:
     """Ports that two services of the project want, that another program has, or that this user may not have.
 
@@ -48,6 +54,7 @@ def port_problems(
         embedded: The servers of which the port is decided here, and the port that clients know.
         running: The services that run already, and hold their ports.
         sandboxed: Whether services run in the sandbox, where nobody is root.
+        publish: Whether a port that cannot be published is a problem; else it is a notice.
     """
     # Jobs come and go: two that want one port may never meet.
     servers = [service for service in project.services.values() if service.name in network.hosts]
@@ -58,7 +65,8 @@ def port_problems(
             yield _clash(one, other)
     for claim in claims:
         if claim.service not in running:
-            yield from _not_to_be_had(claim, sandboxed=sandboxed)
+            found = _not_to_be_had(claim, sandboxed=sandboxed)
+            yield from (replace(problem, fatal=publish or not claim.published) for problem in found)
     for service in project.services.values():
         yield from _not_relayed(service)
         yield from _moved(service, network, embedded, sandboxed=sandboxed)
@@ -78,7 +86,7 @@ def _claims(service: Service, network: Network, embedded: Mapping[str, int]) -> 
             key = "ports" if any(p.target == port for p in service.ports) else "expose"
             yield _Claim(service.name, key, Endpoint(_EVERYWHERE, port), published=False)
     for publication in publications(service):
-        if publication.at.port not in listening:
+        if publication.at.port not in listening and own in (None, publication.target):
             yield _Claim(service.name, "ports", publication.at, published=True)
 
 
