@@ -173,7 +173,8 @@ class _Words:
         elif setting.form is Form.LITERAL and setting.where and setting.where.line:
             return f"{place}, literal"
         if setting.form is Form.PASSED:
-            return f"{place}, passed through {self._feed(setting.feeds[0])}"
+            feed = setting.feeds[0]
+            return f"{place}, passed through{',' if feed.kind is FeedKind.UNSET else ''} {self._feed(feed)}"
         missing = [feed for feed in setting.feeds if feed.taken == "default" and feed.kind is FeedKind.UNSET]
         read = [f"${{{feed.name}}} {self._feed(feed)}" for feed in setting.feeds if feed not in missing]
         if missing:
