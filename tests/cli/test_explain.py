@@ -94,7 +94,7 @@ def test_a_pipe_gets_whole_lines(made: Explanation) -> None:
 def test_the_sections_say_what_was_lost(made: Explanation) -> None:
     """The variable that is not set, the one nobody reads, the literal that wins, the build argument."""
     text = " ".join(shown(made, 500).split())
-    assert "API_TOKEN not set docker-compose.yml:9, passed through not set in the shell, nor in an env file" in text
+    assert "API_TOKEN not set docker-compose.yml:9, passed through, not set in the shell, nor in an env file" in text
     assert "overrides image ENV Dockerfile:3" in text
     assert "IDLE_SECRET .env:3 no key of this service refers to it" in text
     assert "MODE the shell docker-compose.yml:10 sets it and does not read the shell's" in text
