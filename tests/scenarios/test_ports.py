@@ -152,7 +152,8 @@ services:
   ask:
     image: python:3.12-slim
     command: [python, -c, "import os; print(*map(os.environ.get, ['ONE', 'TWO', 'THREE', 'PGHOST']))"]
-    environment: {ONE: "postgresql://u@first:5432/x", TWO: "postgresql://u@second/x", THREE: "third:5432", PGHOST: first}
+    environment:
+      {ONE: "postgresql://u@first:5432/x", TWO: "postgresql://u@second/x", THREE: "third:5432", PGHOST: first}
     depends_on: {first: {condition: service_healthy}, second: {condition: service_healthy},
                  third: {condition: service_healthy}}
 """

@@ -137,3 +137,13 @@ def test_a_run_is_logged_to_mlflow(workspace: Workspace) -> None:
     assert said[-1] == '[{"params": {"depth": "3"}, "metrics": {"accuracy": 0.97}}]'
     artifacts = workspace.volume("mlflow_mlflow") / "artifacts"
     assert [path.read_text() for path in artifacts.rglob("tree.txt")] == ["leaf"]
+
+
+@pytest.mark.usefixtures("way")
+def test_an_init_passes_signals_on(workspace: Workspace) -> None:
+    """`tail -f /dev/null` under `init: true` ends when it is asked to, and not after the 10 s of its grace period."""
+    settle(workspace, "dev-container")
+    result = workspace.run("run", "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert outcome(result) == {"dev": "served", "lint": "succeeded", "stats": "succeeded"}
+    assert events(result)[-1]["seconds"] < 8
