@@ -199,13 +199,16 @@ def require_program(launch: Launch, program: str, path: str, *, sandboxed: bool)
     Raises:
         ServiceError: It is not there (127).
     """
+    script: Path | None = None
     if sandboxed:
         places = [program] if "/" in program else [f"{folder}/{program}" for folder in path.split(":")]
         # What is relative to the working directory only the service itself can find.
         relative = "/" in program and not program.startswith("/")
-        there = relative or any(launch.on_this_machine(place) or _of_system(place) for place in places)
+        script = next(filter(None, map(launch.on_this_machine, places)), None)
+        there = relative or script is not None or any(map(_of_system, places))
     else:
-        there = shutil.which(program, path=path) is not None
+        found = shutil.which(program, path=path)
+        script, there = Path(found) if found else None, found is not None
     if not there:
         raise ServiceError(
             f'{launch.service}: "{launch.argv[0]}" is not there: no such program in its PATH',
@@ -213,6 +216,27 @@ def require_program(launch: Launch, program: str, path: str, *, sandboxed: bool)
             service=launch.service,
             exit_code=127,
         )
+
+    interpreter = _interpreter(script) if script else b""
+    if interpreter.endswith(b"\r"):
+        raise ServiceError(
+            f'{launch.service}: "{launch.argv[0]}" was saved with the line ends of Windows (CRLF): '
+            f"there is no interpreter {interpreter.decode(errors='replace')!r}",
+            "save it with LF (dos2unix), and keep it so: `*.sh text eol=lf` in .gitattributes; "
+            r"or write RUN sed -i 's/\r$//' FILE in the Dockerfile",
+            service=launch.service,
+            exit_code=127,
+        )
+
+
+def _interpreter(script: Path) -> bytes:
+    """What the first line of a script names after `#!`; empty for another file."""
+    try:
+        with script.open("rb") as file:
+            line = file.readline(256)
+    except OSError:
+        return b""
+    return line[2:].rstrip(b"\n").lstrip() if line.startswith(b"#!") else b""
 
 
 def _of_system(path: str) -> bool:

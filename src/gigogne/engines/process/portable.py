@@ -6,6 +6,7 @@ itself spells out (`open("/data/x")`) stays out of reach: `what_portable_cannot_
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -22,10 +23,11 @@ __all__ = ["NOTICE", "portable_command", "rewrite_hosts", "rewrite_paths"]
 
 NOTICE = (
     "no sandbox here: paths of volumes and names of services are rewritten in commands and variables; "
-    "paths and names that the code itself spells out are not, and the user is yours"
+    "paths and names that the code itself spells out are not, read-only mounts can be written to, and the user is yours"
 )
 # Variables whose whole value may be a bare host name; elsewhere `postgres` is a user, a database, a word.
 _HOST_VARIABLE = re.compile(r"HOST|SERVER|ADDR|ENDPOINT|BROKER|NODE|PEER|MASTER")
+_SYSTEM = frozenset("usr etc bin lib sbin var opt tmp".split())
 _NOTHING_MOVED: Mapping[tuple[str, int], int] = MappingProxyType({})
 # What Windows needs of the caller's environment to start a program at all.
 _WINDOWS = (
@@ -75,24 +77,24 @@ def portable_command(launch: Launch, moved: Mapping[tuple[str, int], int] = _NOT
 
 def _path_table(launch: Launch) -> dict[str, str]:
     """Paths inside → paths on this machine: mounts, environments, then copies of what the image holds."""
-    table: dict[str, str] = {}
     rootfs = launch.scratch / "rootfs"
-    for entry in sorted(launch.image.root.iterdir()):
-        copy = rootfs / entry.name
-        if entry.is_dir():
-            # A health check speaks of the copy that its service already has.
-            if not copy.exists():
-                shutil.copytree(entry, copy, symlinks=True)
-            # A system directory of this machine keeps its name: only what the image alone has there moves.
-            if entry.name in ("usr", "etc", "bin", "lib", "sbin", "var", "opt", "tmp"):
-                inside = ((f"/{path.relative_to(rootfs).as_posix()}", path) for path in copy.rglob("*"))
-                table |= {name: str(path) for name, path in inside if path.is_file() or not Path(name).exists()}
-            else:
-                table[f"/{entry.name}"] = str(copy)
+    # A health check speaks of the copy that its service already has.
+    if not rootfs.exists():
+        shutil.copytree(launch.image.root, rootfs, symlinks=True)
+        rootfs.chmod(0o755)
+    sources = {mount.target: mount.source or _tmpfs(launch.scratch, mount.target) for mount in launch.mounts}
+    for target, source in sources.items():
+        _link(rootfs, target, source)
+    with contextlib.suppress(OSError):  # a mount may be a file there
+        (rootfs / launch.working_dir.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    table: dict[str, str] = {}
+    for entry in sorted(rootfs.iterdir()):
+        # A system directory of this machine keeps its name: only what the image alone has there moves.
+        if entry.is_dir() and entry.name in _SYSTEM:
+            inside = ((f"/{path.relative_to(rootfs).as_posix()}", path) for path in entry.rglob("*"))
+            table |= {name: str(path) for name, path in inside if path.is_file() or not Path(name).exists()}
         else:
-            rootfs.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(entry, copy, follow_symlinks=False)
-            table[f"/{entry.name}"] = str(copy)
+            table[f"/{entry.name}"] = str(entry)
     home = launch.scratch / "home"
     home.mkdir(parents=True, exist_ok=True)
     if launch.home != "/" and not (rootfs / launch.home.lstrip("/")).is_dir():
@@ -100,13 +102,40 @@ def _path_table(launch: Launch) -> dict[str, str]:
     for target, environment in launch.image.environments.items():
         table[f"{target}/bin"] = str(executables(environment))
         table[target] = str(environment)
-    for mount in launch.mounts:
-        source = mount.source
-        if source is None:
-            source = launch.scratch / "tmpfs" / mount.target.strip("/").replace("/", "__")
-            source.mkdir(parents=True, exist_ok=True)
-        table[mount.target] = str(source)
-    return table
+    return table | {target: str(source) for target, source in sources.items()}
+
+
+def _tmpfs(scratch: Path, target: str) -> Path:
+    directory = scratch / "tmpfs" / target.strip("/").replace("/", "__")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _link(rootfs: Path, target: str, source: Path) -> None:
+    """Put the mount where a relative path of the code finds it: a link in the copy, in place of what it hides there.
+
+    A mount inside another one gets none: it would lie in a directory of the user's.
+    """
+    place = rootfs / target.strip("/")
+    above = [parent for parent in place.parents if parent != rootfs and parent.is_relative_to(rootfs)]
+    if _is_link(place) or any(map(_is_link, above)):
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+    if sys.platform == "win32" and source.is_dir():
+        import _winapi
+
+        _winapi.CreateJunction(str(source), str(place))  # a link needs a privilege there, a junction none
+    else:
+        place.symlink_to(source, target_is_directory=source.is_dir())
+
+
+def _is_link(path: Path) -> bool:
+    """Whether it is a link, a junction of Windows too."""
+    return path.is_symlink() or path.resolve() != path.parent.resolve() / path.name
 
 
 def _search_path(launch: Launch, table: Mapping[str, str]) -> str:
@@ -124,12 +153,12 @@ def rewrite_paths(text: str, table: Mapping[str, str]) -> str:
     """`text` with each path of the table replaced, the longest first.
 
     A path counts where a word begins (so not in `s3://bucket/data`) and only up to a `/` or the end of a word (so not
-    `/data` in `/database`); `file:///data` counts.
+    `/data` in `/database`); `file:///data` and `sqlite:////data/x.db` count.
     """
     if "/" not in text or not table:
         return text
     paths = "|".join(re.escape(path) for path in sorted(table, key=len, reverse=True))
-    pattern = re.compile(rf"(?:(?<=file://)|(?<![\w./-]))(?:{paths})(?=/|$|[^\w.-])")
+    pattern = re.compile(rf"(?:(?<=file://)|(?<=:///)|(?<![\w./-]))(?:{paths})(?=/|$|[^\w.-])")
     return pattern.sub(lambda match: table[match.group()], text)
 
 

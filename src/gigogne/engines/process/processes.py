@@ -111,7 +111,13 @@ class Process:
                 # Windows has no signals but the console's; a process of its own group can be sent a break.
                 psutil.Process(pid).send_signal(signal.CTRL_BREAK_EVENT)
             else:
-                os.kill(pid, number)
+                os.kill(self._addressee(pid), number)
+
+    def _addressee(self, pid: int) -> int:
+        """Who takes its signals: process 1; under an init, which is bubblewrap's and passes none on, its child."""
+        first = psutil.Process(pid)
+        children = first.children() if self.sandboxed and first.name() == "bwrap" else []
+        return int(children[0].pid) if children else pid
 
     def kill(self) -> None:
         """End it and all its children at once."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from gigogne.core.model import MountType, Problem, Service
+from gigogne.core.model import Mount, MountType, Problem, Service
 
 __all__ = ["HONOURED", "NOTICED", "REFUSED", "key_problems"]
 
@@ -44,6 +46,11 @@ REFUSED = {
 }
 """Keys that the service would not work without; each with what to do."""
 
+# Programs by their bare names, which are this machine's; those of an environment are called by its path.
+_INSTALLS = re.compile(
+    r"(?:^|[\s;&|(])((?:python[\d.]* -m |uv )?pip3? install|(?:apt-get|apt)(?: -\S+)* install|apk(?: -\S+)* add)\b"
+)
+
 
 def key_problems(service: Service) -> Iterator[Problem]:
     """What the engine says of the service's keys and its mounts."""
@@ -55,6 +62,8 @@ def key_problems(service: Service) -> Iterator[Problem]:
             hint = REFUSED.get(key, "remove it")
             hint = f"{hint}; or run it with docker compose"
             yield Problem(service.name, where, "cannot be honoured without Docker", hint)
+    yield from _device_notices(service)
+    yield from _command_problems(service)
     yield from _mount_problems(service)
 
 
@@ -70,6 +79,44 @@ def _mount_problems(service: Service) -> Iterator[Problem]:
             message = f"the mount at {mount.target} has a type that needs Docker"
             yield Problem(service.name, where, message, "run it with docker compose")
         elif mount.type is MountType.BIND and not Path(mount.source).exists():
-            # Docker would make an empty directory there, and the service would find nothing in it.
-            message = f"{mount.source} does not exist, and would be empty at {mount.target}"
-            yield Problem(service.name, where, message, f"correct the path, or make it: mkdir -p {mount.source}")
+            yield _missing_source(service, mount)
+
+
+def _missing_source(service: Service, mount: Mount) -> Problem:
+    """Docker would make an empty directory there, and the service would find nothing in it."""
+    if posixpath.basename(mount.source) == "docker.sock":
+        message, hint = "there is no Docker here, and so no socket of it", "remove it, or run it with docker compose"
+        return Problem(service.name, f"services.{service.name}.volumes", message, hint)
+    key = _key_of(service, mount)
+    message = f"{mount.source} does not exist, and would be empty at {mount.target}"
+    is_file = key != "volumes" or PurePosixPath(mount.target).suffix
+    hint = "correct the path, or make the file" if is_file else f"correct the path, or make it: mkdir -p {mount.source}"
+    return Problem(service.name, f"services.{service.name}.{key}", message, hint)
+
+
+def _key_of(service: Service, mount: Mount) -> str:
+    """The key that asks for the mount: a secret or a config that is a file is a bind, too."""
+    for key, folder in (("secrets", "/run/secrets"), ("configs", "/")):
+        entries = service.raw.get(key) or ()
+        if any(posixpath.join(folder, entry.get("target") or entry["source"]) == mount.target for entry in entries):
+            return key
+    return "volumes"
+
+
+def _command_problems(service: Service) -> Iterator[Problem]:
+    """A container is changed by what its command installs; here that would be this machine."""
+    for key, words in (("entrypoint", service.entrypoint), ("command", service.command)):
+        if match := _INSTALLS.search(" ".join(words or ())):
+            message = f"`{match[1]}` when the service starts would install into this machine itself"
+            hint = "write a Dockerfile with FROM the image and RUN the install, and give the service build:"
+            yield Problem(service.name, f"services.{service.name}.{key}", message, hint)
+
+
+def _device_notices(service: Service) -> Iterator[Problem]:
+    resources = (service.raw.get("deploy") or {}).get("resources") or {}
+    if (resources.get("reservations") or {}).get("devices"):
+        where = f"services.{service.name}.deploy.resources.reservations.devices"
+        message = "reserves a GPU: in the sandbox there is none, in the portable way there is what this machine has"
+        yield Problem(
+            service.name, where, message, "let it run without one, or run it with docker compose", fatal=False
+        )

@@ -143,7 +143,10 @@ def _airflow(match: re.Match[str]) -> Base | None:
 def _mlflow(match: re.Match[str]) -> Base | None:
     version = match["version"]
     notice = ("", "") if version else ("no version is named, so it is the newest MLflow", "write a version in the tag")
-    return Base("3.11", packages=(_pinned("mlflow", version),), notice=notice)
+    # Releases before 3.17 do not say that they break with SQLAlchemy 2.1: their images were built before it.
+    numbers = tuple(map(int, re.findall(r"\d+", version or "")[:2]))
+    with_them = ("sqlalchemy<2.1",) if version and numbers < (3, 17) else ()
+    return Base("3.11", packages=(_pinned("mlflow", version), *with_them), notice=notice)
 
 
 def _pinned(distribution: str, version: str | None) -> str:

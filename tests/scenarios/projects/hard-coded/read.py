@@ -1,0 +1,1 @@
+print("read", open("/gigogne-hard-coded/daily/count.txt").read())
