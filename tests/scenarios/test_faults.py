@@ -43,9 +43,9 @@ def test_a_wrong_compose_file(workspace: Workspace, compose: str, words: str, fi
 @pytest.mark.parametrize(
     ("dockerfile", "code", "words", "fix"),
     [
-        (None, 3, "Dockerfile", "build"),
-        ("FROM python:3.12-slim\nRUM pip install x\n", 3, "Dockerfile:2", "RUM"),
-        ("FROM python:3.12-slim\nCOPY nothing.txt /\n", 3, "Dockerfile:2: nothing.txt is not in", "add it"),
+        (None, 2, "Dockerfile", "build"),
+        ("FROM python:3.12-slim\nRUM pip install x\n", 2, "Dockerfile:2", "RUM"),
+        ("FROM python:3.12-slim\nCOPY nothing.txt /\n", 2, "Dockerfile:2: nothing.txt is not in", "add it"),
         ("FROM python:3.12-slim\nRUN make install\n", 3, "Dockerfile:2: RUN make install", "COPY what it makes"),
         ("FROM golang:1.24\n", 3, "Dockerfile:1", "docker compose"),
     ],

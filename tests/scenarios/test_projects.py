@@ -283,14 +283,14 @@ MISTAKES = [
         "      extrat:",
         2,
         'service "transform" depends on undefined service "extrat"',
-        "correct the name",
+        "did you mean extract?",
     ),
     (
         "modules",
         "docker-compose.yml",
         "build: ./extract",
         "build: ./extrat",
-        3,
+        2,
         "extrat/Dockerfile: there is no such Dockerfile",
         "correct services.extract.build",
     ),
@@ -308,7 +308,7 @@ MISTAKES = [
         "transform/Dockerfile",
         "requirements.txt .",
         "requirement.txt .",
-        3,
+        2,
         "transform/Dockerfile:5: requirement.txt is not in the build context",
         "correct the path",
     ),
@@ -321,7 +321,7 @@ MISTAKES = [
         "load/Dockerfile:6: ",
         "there is no version of tomli-w==999.1",
     ),
-    ("modules", "load/Dockerfile", "RUN", "RNU", 3, "load/Dockerfile:6: unknown instruction: RNU", "correct this line"),
+    ("modules", "load/Dockerfile", "RUN", "RNU", 2, "load/Dockerfile:6: unknown instruction: RNU", "correct this line"),
     ("modules", "transform/main.py", "MIN_AMOUNT", "MIN_AMUONT", 1, "transform  failed (1)", "KeyError: 'MIN_AMUONT'"),
     (
         "fragments",
@@ -339,7 +339,7 @@ MISTAKES = [
         "- warehous:",
         2,
         "refers to undefined volume warehous",
-        "correct the name",
+        "did you mean warehouse?",
     ),
 ]
 

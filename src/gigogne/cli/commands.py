@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,11 @@ Examples:
 """
 
 
+def _words_of_compose(*words: str) -> Callable[[Any], Any]:
+    """Options that fingers type after `docker compose`, and that ask for what is done here anyway."""
+    return click.option(*words, "_as_always", is_flag=True, hidden=True, expose_value=False)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True, epilog=_EXAMPLES)
 @click.version_option(gigogne.__version__, prog_name="gigogne")
 @common_options()
@@ -97,6 +102,7 @@ def cli(_common: Common) -> None:
     "--job-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End a job after this time."
 )
 @click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
+@_words_of_compose("--rm", "--build", "--quiet-pull", "-T", "--no-TTY")
 def run(
     common: Common,
     services: tuple[str, ...],
@@ -121,6 +127,7 @@ def run(
 @common_options()
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
+@_words_of_compose("--build", "--quiet-pull", "--remove-orphans")
 def up(common: Common, services: tuple[str, ...], as_json: bool) -> int:
     """Keep servers up in the foreground, with all that they depend on. Ctrl-C stops them."""
     session = _session(common, Printer(as_json=as_json, servers=True), services)
@@ -254,10 +261,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 130
     except click.ClickException as error:
         error.show()
+        _explain_words(error)
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain_words(error: click.ClickException) -> None:
+    """What to do in place of an option that Docker Compose has and this command has not."""
+    name = error.ctx.info_name if isinstance(error, click.NoSuchOption) and error.ctx else ""
+    assert not name or isinstance(error, click.NoSuchOption)
+    fix = {
+        "run": "what follows `run` are services: a service's own words go into its command: in the Compose file",
+        "up": "`up` stays in the foreground: run it in a terminal of its own, and look with `gigogne ps` and `logs`",
+    }.get(name or "")
+    if fix:
+        click.echo(f"  fix: {fix}", err=True)
 
 
 def _report_system_error(error: OSError, as_json: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +65,7 @@ class Session:
         """Print every problem and notice of these services, on each engine; 1 where there is a problem, else 0."""
         fatal = 0
         for engine in engines:
-            problems = dict.fromkeys([*lint(self.project, names), *engine.check(self.project, names)])
+            problems = _unique([*lint(self.project, names), *engine.check(self.project, names)])
             found = sum(problem.fatal for problem in problems)
             for problem in sorted(problems, key=lambda problem: not problem.fatal):
                 self._show(problem, engine)
@@ -76,15 +76,27 @@ class Session:
         return 1 if fatal else 0
 
     def _show(self, problem: Problem, engine: ProcessEngine) -> None:
-        from gigogne.compose.locate import locate
-
-        place = locate(problem.where, self.project.files)
+        place = self._place(problem)
         if self.printer.as_json:
             at = {"file": str(place.file) if place else "", "line": place.line if place else None}
             self.printer.json({**asdict(problem), **at, "engine": str(engine)})
         else:
-            text = f"{'problem' if problem.fatal else 'note'}: {f'{_short(place)}: ' if place else ''}{problem}"
+            text = f"{'problem' if problem.fatal else 'note'}: {self._located(problem)}"
             self.printer.text(text, "red" if problem.fatal else "")
+
+    def _place(self, problem: Problem) -> Location | None:
+        from gigogne.compose.locate import locate
+
+        return locate(problem.where, self.project.files)
+
+    def _located(self, problem: Problem) -> Problem:
+        """The problem with the file and the line of its key, as its owner would type them."""
+        place = self._place(problem)
+        if place is None:
+            return problem
+        here = place.file.is_relative_to(Path.cwd())
+        file = place.file.relative_to(Path.cwd()) if here else place.file
+        return replace(problem, where=f"{file}:{place.line}: {problem.where}")
 
     def execute(
         self, plan: Plan, *, jobs: int | None = None, keep_going: bool = False, job_timeout: float | None = None
@@ -97,9 +109,11 @@ class Session:
         stops = any(step.action is Action.STOP for step in plan.steps)
         general = lint(self.project, plan.services)
         special = self.engine.check(self.project, plan.services, publish=not stops)
-        fatal = [problem for problem in dict.fromkeys([*general, *special]) if problem.fatal]
+        fatal = [self._located(problem) for problem in _unique([*general, *special]) if problem.fatal]
+        if any(problem.wrong for problem in fatal):
+            raise ComposeError("\n".join(map(str, fatal)))
         if fatal:
-            raise UnsupportedError(fatal, "gigogne check shows this without running anything")
+            raise UnsupportedError(fatal)
         self._watermark = Watermark.now(plan, self.project, self.engine)
         run = Run(f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", self.project, plan.services)
         self._orchestrator = NativeOrchestrator(
@@ -118,9 +132,10 @@ class Session:
     def _remark(self, general: Sequence[Problem], special: Sequence[Problem]) -> None:
         """Say in full what this run does in another way and asks for something; count the rest."""
         small = [p for p in general if p.service] + [p for p in special if p.service and not p.hint]
-        for problem in (*general, *special):
+        for problem in _unique([*general, *special]):
             if self.printer.as_json or problem not in small:
-                self.printer.emit(Notice(problem.service, str(problem)))
+                self.printer.emit(Notice(problem.service, str(self._located(problem))))
+        small = _unique(small)
         if small and not self.printer.as_json:
             count = f"{len(small)} more notes" if len(small) > 1 else "one more note"
             self.printer.emit(Notice("", f"{count}: gigogne check shows them"))
@@ -195,7 +210,10 @@ class Session:
         self.printer.text(f"{self.project.name}: {len(handles)} stopped; {removed}")
 
 
-def _short(place: Location) -> str:
-    """A place as its owner would type it: relative to this directory, where it lies below it."""
-    file = place.file
-    return f"{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}:{place.line}"
+def _unique(problems: Sequence[Problem]) -> list[Problem]:
+    """Each problem once; what is about one line of a Dockerfile, once for all services that use it."""
+    found: dict[object, Problem] = {}
+    for problem in problems:
+        of_file = problem.where and not problem.where.startswith("services.")
+        found.setdefault((problem.where, problem.message) if of_file else problem, problem)
+    return list(found.values())

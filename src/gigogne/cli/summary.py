@@ -104,7 +104,8 @@ def summary(
     }
     jobs = [outcome for outcome in result.outcomes if outcome.kind is Kind.JOB]
     good = sum(outcome.verdict is Verdict.SUCCEEDED for outcome in jobs)
-    head = f"{good} of {len(jobs)} jobs succeeded in {result.seconds:.1f} s"
+    counted = f"{good} of {len(jobs)} jobs" if len(jobs) > 1 else f"{good} of 1 job"
+    head = f"{counted} succeeded in {result.seconds:.1f} s"
     parts: list[RenderableType] = [
         Text(""),
         Text(head, "bold green" if result.code == 0 else "bold red"),

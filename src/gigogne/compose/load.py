@@ -13,6 +13,7 @@ from typing import Any
 from gigogne.compose.binary import run_compose
 from gigogne.compose.dockerfile import dockerfile_healthcheck
 from gigogne.compose.model import project_of
+from gigogne.core.graph import unknown_service
 from gigogne.core.model import Project, Service
 
 __all__ = ["LoadOptions", "compose_files", "load_project"]
@@ -59,6 +60,9 @@ def load_project(options: LoadOptions, targets: Sequence[str] = ()) -> Project:
     hidden = [name for name in targets if name not in raw.get("services", {})]
     if hidden:
         every, _ = _canonical(replace(options, profiles=("*",)))
+        unknown = [name for name in hidden if name not in every.get("services", {})]
+        if unknown:
+            raise unknown_service(unknown[0], every.get("services", {}))
         wanted = [p for name in hidden for p in every.get("services", {}).get(name, {}).get("profiles", ())]
         if wanted:
             raw, warnings = _canonical(replace(options, profiles=(*options.profiles, *wanted)))

@@ -23,6 +23,7 @@ _UNKNOWN = re.compile(r"(?P<path>\S+)\.(?P<key>[^.\s]+) (?:false schema|addition
 _QUOTED = re.compile(r'service "(?P<service>[^"]+)" (?P<verb>depends on|refers to) (?P<what>.*)')
 _CYCLE = re.compile(r"dependency cycle detected: (?P<first>\S+) -> (?P<second>\S+)")
 _REQUIRED = re.compile(r"required variable (?P<name>\w+) is missing a value(?:: (?P<why>.*))?")
+_MISSING = re.compile(r"\b(?:open|stat|lstat) (?P<file>.+?): no such file or directory")
 _ENV_FILE = re.compile(r"env file (?P<file>.+?) not found")
 
 # The keys of a service in the Compose specification, to suggest the one that was meant.
@@ -53,7 +54,7 @@ class Location:
 def compose_error(stderr: str, files: Sequence[Path]) -> ComposeError:
     """Compose's complaint as an error that names the file and the line, where they can be found, and the cure."""
     said = "\n".join(line for line in stderr.strip().splitlines() if "level=warning" not in line) or stderr.strip()
-    for reader in (_no_files, _yaml_error, _unknown_key, _missing_env_file, _about_service, _about_key):
+    for reader in (_no_files, _yaml_error, _unknown_key, _missing_env_file, _missing_file, _about_service, _about_key):
         error = reader(said, files)
         if error is not None:
             return error
@@ -118,10 +119,33 @@ def _about_service(said: str, files: Sequence[Path]) -> ComposeError | None:
     key = "depends_on" if match["verb"] == "depends on" else (match["what"].split() or [""])[1] + "s"
     place = _place(f"services.{match['service']}.{key}", files)
     what = match["what"].removesuffix(": invalid compose project")
-    return ComposeError(
-        f'{place}: service "{match["service"]}" {match["verb"]} {what}',
-        "correct the name, or define it (a service that has profiles must have them switched on: --profile)",
-    )
+    kind, _, name = what.removeprefix("undefined ").partition(" ")
+    near = difflib.get_close_matches(name.strip('"'), _names(f"{kind}s", files), 1)
+    if near:
+        hint = f"did you mean {near[0]}?"
+    elif kind == "service":
+        hint = "correct the name, or define it (a service that has profiles must have them switched on: --profile)"
+    else:
+        hint = f"correct the name, or define it under {kind}s: at the top level"
+    return ComposeError(f'{place}: service "{match["service"]}" {match["verb"]} {what}', hint)
+
+
+def _names(key: str, files: Sequence[Path]) -> list[str]:
+    """The names under a top-level key of the files."""
+    nodes = [node for node in map(read_yaml, _with_includes(files)) if isinstance(node, yaml.MappingNode)]
+    sections = [value for node in nodes for name, value in node.value if name.value == key]
+    return [name.value for node in sections if isinstance(node, yaml.MappingNode) for name, _ in node.value]
+
+
+def _missing_file(said: str, files: Sequence[Path]) -> ComposeError | None:
+    """A file that `extends`, `include` or `label_file` names."""
+    match = _MISSING.search(said)
+    if match is None:
+        return None
+    file = Path(match["file"])
+    near = difflib.get_close_matches(file.name, [path.name for path in file.parent.glob("*")], 1)
+    hint = f"did you mean {near[0]}?" if near else "correct the path, or make the file"
+    return ComposeError(f"{_line_with(file.name, files)}{file} does not exist", hint)
 
 
 def _about_key(said: str, files: Sequence[Path]) -> ComposeError | None:

@@ -11,7 +11,7 @@ from gigogne.core.images import is_server_image
 from gigogne.core.model import Condition, Kind, Project, Service
 from gigogne.errors import ComposeError
 
-__all__ = ["KIND_LABEL", "kinds", "never_ends", "reachable", "start_order"]
+__all__ = ["KIND_LABEL", "kinds", "never_ends", "reachable", "start_order", "unknown_service"]
 
 KIND_LABEL = "gigogne.kind"
 
@@ -74,7 +74,7 @@ def reachable(project: Project, targets: Iterable[str]) -> dict[str, str | None]
         if name in found:
             continue
         if name not in project.services:
-            raise _unknown(name, project)
+            raise unknown_service(name, project.services)
         found[name] = because
         queue += [(d.service, name) for d in project.services[name].depends_on if d.service in project.services]
     return found
@@ -100,9 +100,11 @@ def start_order(services: Mapping[str, Service]) -> list[str]:
     return order
 
 
-def _unknown(name: str, project: Project) -> ComposeError:
-    near = difflib.get_close_matches(name, project.services, 1)
-    known = ", ".join(sorted(project.services)) or "none"
+def unknown_service(name: str, services: Iterable[str]) -> ComposeError:
+    """The error of who asks for a service that is none of these."""
+    services = sorted(services)
+    near = difflib.get_close_matches(name, services, 1)
+    known = ", ".join(services) or "none"
     return ComposeError(
         f"no service named {name}", f"did you mean {near[0]}?" if near else f"the services are: {known}"
     )

@@ -211,6 +211,7 @@ class Problem:
         message: What is wrong.
         hint: What to do about it. A notice without one asks for nothing: `check` shows it, `run` counts it.
         fatal: False for a notice: the run goes on, and says so.
+        wrong: The files are wrong, and not only more than the engine can do.
     """
 
     service: str
@@ -218,6 +219,7 @@ class Problem:
     message: str
     hint: str = ""
     fatal: bool = True
+    wrong: bool = False
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""

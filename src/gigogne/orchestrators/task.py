@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gigogne.core.commands import only_idles
 from gigogne.core.engine import Engine, Handle, Run, State, Status
 from gigogne.core.events import Event, Exited, Healthy, Notice, Output, Restarting, Skipped, Started, Stopped, Stopping
 from gigogne.core.model import Kind
@@ -20,6 +22,8 @@ __all__ = ["Surroundings", "Task"]
 _POLL = 0.05
 # A job that is still at it after this many seconds may be a server in truth.
 _LONG = 120.0
+# `psycopg.errors.UndefinedTable: relation …`, `error: no such bucket`: what comes after it only points into it.
+_NAMES_ITSELF = re.compile(r"[\w.]+: \S")
 TIMED_OUT = 124  # as timeout(1)
 
 
@@ -114,7 +118,9 @@ class Task:
         if ended:
             self._thread.join()
             return
-        grace = 0.0 if self._around.hurry.is_set() else self._service.stop_grace_period
+        # Who only idles has nothing to bring to an end, and is deaf to its stop signal.
+        hurry = self._around.hurry.is_set() or only_idles(self._service)
+        grace = 0.0 if hurry else self._service.stop_grace_period
         self._around.emit(Stopping(self.name, grace))
         with self._starting:
             handle = self.handle
@@ -193,7 +199,7 @@ class Task:
             text = line.text.strip()
             if text and line.stream == "stdout":
                 self.outcome.last_line = text
-            elif text:
+            elif text and (_NAMES_ITSELF.match(line.text) or not _NAMES_ITSELF.match(self.outcome.last_error)):
                 self.outcome.last_error = text
             self._around.emit(Output(self.name, line.stream, line.text))
 

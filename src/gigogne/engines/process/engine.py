@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import shutil
 import signal
@@ -17,12 +18,13 @@ from pathlib import Path
 import psutil
 
 from gigogne.core.engine import Handle, Line, Run, State, Status
+from gigogne.core.images import repository
 from gigogne.core.model import Mount, MountType, Problem, Project, Service
 from gigogne.engines.process.addresses import Endpoint
 from gigogne.engines.process.built import BuiltService
-from gigogne.engines.process.embedded import embedded_server
+from gigogne.engines.process.embedded import EMBEDDED_IMAGES, embedded_server
 from gigogne.engines.process.health import HealthMonitor
-from gigogne.engines.process.image import is_known_image
+from gigogne.engines.process.image import KNOWN_IMAGES, is_known_image
 from gigogne.engines.process.logs import follow_logs, read_logs, rotate_logs
 from gigogne.engines.process.network import Network, network_of, publications
 from gigogne.engines.process.paths import Paths
@@ -124,9 +126,7 @@ class ProcessEngine:
         for service in part.services.values():
             problems += key_problems(service)
             if service.build is None and service.name not in town.embedded and not is_known_image(service.image):
-                message = f"the image {service.image} can only run in Docker"
-                hint = "give the service a build:, or run it with docker compose"
-                problems.append(Problem(service.name, f"services.{service.name}.image", message, hint))
+                problems.append(_unknown_image(service))
             else:
                 problems += town.services[service.name].check()
         running = {handle.service for handle in self.find(project)}
@@ -321,6 +321,19 @@ class ProcessEngine:
         if project.name not in self._runs:
             self._runs[project.name] = RunDirectories(self.paths, project.name)
         return self._runs[project.name]
+
+
+def _unknown_image(service: Service) -> Problem:
+    name = repository(service.image)
+    near = difflib.get_close_matches(name, [*EMBEDDED_IMAGES, *KNOWN_IMAGES], 1, cutoff=0.8)
+    if near:
+        hint = f"did you mean {near[0]}?"
+    elif name in ("minio/mc", "amazon/aws-cli"):
+        hint = "make the bucket in the module's own code, or name it in MINIO_DEFAULT_BUCKETS of the server"
+    else:
+        hint = "give the service a build:, or run it with docker compose"
+    message = f"the image {service.image} can only run in Docker"
+    return Problem(service.name, f"services.{service.name}.image", message, hint)
 
 
 def _put_aside(directory: Path) -> None:

@@ -1,7 +1,7 @@
 """The portable way: no name spaces, so the words of the container are rewritten into the words of this machine.
 
 In the command and in the values of variables, mount targets, image paths and host names are replaced. What the code
-itself spells out (`open("/data/x")`) stays out of reach: `what_portable_cannot_do` says so before the run.
+itself spells out (`open("/data/x")`) stays out of reach: `image/spelled.py` looks for it before the run.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ NOTICED = {
 REFUSED = {
     "devices": "devices need Docker",
     "gpus": "GPUs need Docker",
+    "links": "remove it: services reach each other by name; another name is one of networks.default.aliases",
     "ipc": "name spaces are shared in Docker only",
     "network_mode": "remove it: without Docker each service is on this machine's network",
     "pid": "name spaces are shared in Docker only",

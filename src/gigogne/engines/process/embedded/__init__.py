@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from gigogne.engines.process.embedded.server import EmbeddedServer, repository
+from gigogne.core.images import repository
+from gigogne.engines.process.embedded.server import EmbeddedServer
 
-__all__ = ["EmbeddedServer", "embedded_server"]
+__all__ = ["EMBEDDED_IMAGES", "EmbeddedServer", "embedded_server"]
 
 # Repository, without registry and tag → the class that stands in for it: images whose variables we honour.
 _SERVERS = {
@@ -18,6 +19,8 @@ _SERVERS = {
     "minio/minio": "s3:Minio",
     "chrislusf/seaweedfs": "s3:Seaweed",
 }
+EMBEDDED_IMAGES = tuple(_SERVERS)
+"""The repositories of these images."""
 
 
 def embedded_server(image: str) -> EmbeddedServer | None:

@@ -26,7 +26,6 @@ __all__ = [
     "private_key",
     "problem",
     "refuse_taken_port",
-    "repository",
     "writing",
 ]
 
@@ -89,22 +88,6 @@ class EmbeddedServer(Protocol):
             EngineError: It answers, and waiting longer cannot help: it refuses the credentials.
         """
         ...
-
-
-def repository(image: str) -> str:
-    """The repository of an image reference, without registry, tag and digest.
-
-    >>> repository("registry.example:443/minio/minio:RELEASE@sha256:00")
-    'minio/minio'
-    """
-    name = image.partition("@")[0]
-    head, slash, tail = name.rpartition("/")
-    name = head + slash + tail.partition(":")[0]
-    first, slash, rest = name.partition("/")
-    # Docker's own rule: a first part with a dot or a port, or localhost, is a registry.
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        name = rest
-    return name.removeprefix("library/")
 
 
 def problem(service: Service, key: str, message: str, hint: str = "", *, fatal: bool = True) -> Problem:

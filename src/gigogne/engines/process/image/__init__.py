@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gigogne.core.model import MountType, Problem, Project, Service
 from gigogne.engines.process.cache import make_once, prune, touch
-from gigogne.engines.process.image.bases import is_known_image
+from gigogne.engines.process.image.bases import KNOWN_IMAGES, is_known_image
 from gigogne.engines.process.image.context import Context
 from gigogne.engines.process.image.dockerfile import read_recipe
 from gigogne.engines.process.image.environment import editable_paths, executables, prepare_environment
@@ -18,11 +18,12 @@ from gigogne.engines.process.image.installs import user_base
 from gigogne.engines.process.image.interpreter import Interpreter, find_interpreter
 from gigogne.engines.process.image.layout import Installation, Layout, lay_out
 from gigogne.engines.process.image.recipe import SYSTEM, ImageConfig, Recipe
+from gigogne.engines.process.image.spelled import spelled_paths, would_be_written
 from gigogne.engines.process.image.volumes import hidden_files
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import ComposeError, EngineError, UnsupportedError
 
-__all__ = ["Image", "ImageConfig", "check_image", "executables", "is_known_image", "prepare_image"]
+__all__ = ["KNOWN_IMAGES", "Image", "ImageConfig", "check_image", "executables", "is_known_image", "prepare_image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,10 @@ def check_image(
         recipe = read_recipe(service, project)
         layout, missing = _lay_out(recipe, service)
     except ComposeError as error:
-        return [Problem(service.name, "", error.message, error.hint)]
-    problems = [*recipe.problems, *missing]
+        return [Problem(service.name, "", error.message, error.hint, wrong=True)]
+    problems = [*recipe.problems, *(replace(problem, wrong=True) for problem in missing)]
+    if not sandboxed:
+        problems += _spelled_out(service, project, layout)
     if recipe.userland and not sandboxed:
         where, hint = (
             recipe.where(recipe.python_line),
@@ -74,6 +77,20 @@ def check_image(
     except EngineError as error:
         return [*problems, Problem(service.name, recipe.where(recipe.python_line), error.message, error.hint)]
     return [*problems, *_substitute(recipe, found)]
+
+
+def _spelled_out(service: Service, project: Project, layout: Layout) -> Iterator[Problem]:
+    """The code that names mounts by the container's paths, which only the sandbox makes true."""
+    writable = {mount.target for mount in service.mounts if not mount.read_only}
+    for file, line, target in spelled_paths(layout.tree, [mount.target for mount in service.mounts]):
+        place = file.relative_to(project.directory) if file.is_relative_to(project.directory) else file
+        message = f"spells out {target}, which without a sandbox is this machine's own {target}"
+        hint = (
+            f"let {service.name} read the path from a variable, and set that to {target} in environment:, which is "
+            "rewritten; or run it where there is a sandbox (`gigogne doctor` says why there is none)"
+        )
+        lost = any(f"{target}/".startswith(f"{each}/") for each in writable) and would_be_written(target)
+        yield Problem(service.name, f"{place}:{line}", message, hint, fatal=lost)
 
 
 def prepare_image(service: Service, project: Project, paths: Paths, progress: Callable[[str], None]) -> Image:

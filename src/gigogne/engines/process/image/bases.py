@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gigogne.engines.process.image.recipe import PYTHON_ENVIRONMENT, User
 
-__all__ = ["FAMILIES", "Base", "Family", "base_of", "is_known_image"]
+__all__ = ["FAMILIES", "KNOWN_IMAGES", "Base", "Family", "base_of", "is_known_image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,3 +194,6 @@ FAMILIES = (
     ),
 )
 """The images that can be stood in for. The first family that fits a reference is the one that is meant."""
+
+KNOWN_IMAGES = tuple(name for family in FAMILIES for name in family.name.split(", "))
+"""Their names, as users know them."""
