@@ -19,7 +19,9 @@ services:
 DOCKERFILE = "FROM python:3.12-slim\n"
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("up",), ("down",), ("check",), ("plan",)])
+@pytest.mark.parametrize(
+    "command", [(), *[(name,) for name in "run up down check explain doctor ps logs plan".split()]]
+)
 def test_help_shows_examples(workspace: Workspace, command: tuple[str, ...]) -> None:
     """`--help` of each command ends with lines that can be typed."""
     result = workspace.run(*command, "--help")
@@ -135,3 +137,44 @@ def test_as_a_module_and_its_version() -> None:
 
     said = subprocess.run([sys.executable, "-m", "gigogne", "--version"], capture_output=True, text=True, check=True)
     assert said.stdout.strip().endswith(gigogne.__version__)
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (("up", "-d"), "stays in the foreground"),
+        (("run", "a", "--epochs", "3"), "what follows `run` are services"),
+        (("run", "a", "sh"), "the services are: a"),
+    ],
+)
+def test_words_of_docker_compose_that_mean_nothing_here(workspace: Workspace, words: tuple[str, ...], fix: str) -> None:
+    """Who types what Docker Compose has is told what to do in its place."""
+    workspace.write({"docker-compose.yml": JOB, "Dockerfile": DOCKERFILE})
+    result = workspace.run(*words)
+    assert result.returncode == 2 and fix in result.stderr, result.stderr
+
+
+def test_words_of_docker_compose_that_change_nothing(workspace: Workspace) -> None:
+    """`run --rm` and `--build` are what is done anyway."""
+    workspace.write({"docker-compose.yml": JOB, "Dockerfile": DOCKERFILE})
+    result = workspace.run("run", "--rm", "--build", "a")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_name_behind_a_profile_is_proposed(workspace: Workspace) -> None:
+    """A typo in the name of a service that needs its profile, or `docker compose run`, is still met."""
+    workspace.write({"docker-compose.yml": "services: {train: {image: x, profiles: [p]}, b: {image: x}}"})
+    result = workspace.run("run", "trian")
+    assert result.returncode == 2 and "did you mean train?" in result.stderr
+
+
+def test_check_for_every_engine(workspace: Workspace) -> None:
+    """`--engine all` checks each way that this machine has; file, line and key stand before each problem."""
+    compose = "services:\n  a:\n    build: .\n    command: 'true'\n    privileged: true\n"
+    workspace.write({"docker-compose.yml": compose, "Dockerfile": DOCKERFILE})
+    result = workspace.run("check", "--engine", "all")
+    assert result.returncode == 1 and "on process (portable): 1 problem" in result.stdout
+    assert "problem: docker-compose.yml:5: services.a.privileged: " in result.stdout
+    said = [json.loads(line) for line in workspace.run("check", "--engine", "all", "--json").stdout.splitlines()]
+    fatal = [each for each in said if each["fatal"]]
+    assert {each["line"] for each in fatal} == {5} and "process (portable)" in {each["engine"] for each in fatal}

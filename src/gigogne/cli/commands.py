@@ -49,6 +49,7 @@ Examples:
 _DOCTOR_EXAMPLES = """\b
 Examples:
   gigogne doctor                       what is here, what is missing, what to type
+  gigogne doctor --json                one finding a line, for a report
 """
 _PS_EXAMPLES = """\b
 Examples:
@@ -86,7 +87,16 @@ def _words_of_compose(*words: str) -> Callable[[Any], Any]:
     return click.option(*words, "_as_always", is_flag=True, hidden=True, expose_value=False)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True, epilog=_EXAMPLES)
+class _InOrder(click.Group):
+    """Commands in the order in which people need them, which is that of this module."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True, epilog=_EXAMPLES
+)
 @click.version_option(gigogne.__version__, prog_name="gigogne")
 @common_options()
 def cli(_common: Common) -> None:
@@ -129,7 +139,10 @@ def run(
 @click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
 @_words_of_compose("--build", "--quiet-pull", "--remove-orphans")
 def up(common: Common, services: tuple[str, ...], as_json: bool) -> int:
-    """Keep servers up in the foreground, with all that they depend on. Ctrl-C stops them."""
+    """Keep servers up in the foreground.
+
+    With all that they depend on. Ctrl-C stops them.
+    """
     session = _session(common, Printer(as_json=as_json, servers=True), services)
     plan = make_plan(session.project, services or session.servers(), stop=False)
     with session.printer, _interrupts(session):
@@ -151,7 +164,10 @@ def down(common: Common, volumes: bool) -> int:
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--json", "as_json", is_flag=True, help="One problem a line, as JSON.")
 def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
-    """Every problem of the files, and what is done differently here. Exit code 0 or 1."""
+    """Every problem of the files, before anything starts.
+
+    And what is done differently here. Exit code 0 or 1.
+    """
     printer = Printer(as_json=as_json)
     try:
         session = _session(common, printer, services)
@@ -167,7 +183,11 @@ def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
 @click.argument("service")
 @click.option("--json", "as_json", is_flag=True, help="As JSON; values are masked there too.")
 def explain(common: Common, service: str, as_json: bool) -> int:
-    """Where each variable and each mount of a service comes from, and where it was lost."""
+    """Where variables and mounts of a service come from.
+
+    Each variable: its value (masked), where it was set, what it overrode, what was set and does not arrive. Each mount:
+    the chain of paths from this machine to the module.
+    """
     _session(common, Printer(as_json=as_json), (service,)).explain(service, common.load)
     return 0
 
@@ -175,7 +195,10 @@ def explain(common: Common, service: str, as_json: bool) -> int:
 @cli.command(epilog=_DOCTOR_EXAMPLES)
 @click.option("--json", "as_json", is_flag=True, help="One finding a line, as JSON.")
 def doctor(as_json: bool) -> int:
-    """What is here, what is missing, and what to type: all of it is tried. Exit code 0 or 1."""
+    """What this machine has, what it lacks, what to type.
+
+    All of it is really tried. Exit code 0 where `gigogne run` works, else 1.
+    """
     from gigogne.cli.doctor import examine_machine
 
     return examine_machine(Printer(as_json=as_json))
@@ -202,7 +225,10 @@ def ps(common: Common, ended: bool, as_json: bool) -> int:
 def logs(
     common: Common, services: tuple[str, ...], follow: bool, since: str | None, tail: int | None, as_json: bool
 ) -> int:
-    """What the services said: those that run, and the last of each that has ended."""
+    """What the services said.
+
+    Those that run, and the last of each that has ended.
+    """
     session = _session(common, Printer(as_json=as_json, servers=True), services)
     session.logs(services, follow=follow, since=since, tail=tail)
     return 0
