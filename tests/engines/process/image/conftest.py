@@ -1,4 +1,4 @@
-"""A module with a Dockerfile, made into an image."""
+"""A module with a Dockerfile: made into an image, or only read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.engines.process.image.recipes import Read
 
 from gigogne.core.model import Build, Mount, Problem, Project, Service
 from gigogne.engines.process.image import Image, check_image, executables, prepare_image
+from gigogne.engines.process.image.dockerfile import read_recipe
+from gigogne.engines.process.image.recipe import Recipe
 from gigogne.engines.process.paths import Paths
 
 FROM = f"FROM python:3.{sys.version_info[1]}-slim\n"
@@ -72,3 +75,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def module(tmp_path: Path, cache: Path) -> Module:
     """An empty module."""
     return Module(tmp_path / "projet à moi", Paths(cache, tmp_path / "data"))
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Writes a Dockerfile and reads it."""
+
+    def reader(text: str | bytes, *, target: str | None = None, **arguments: str) -> Recipe:
+        file = tmp_path / "docker" / "x" / "Dockerfile"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        service = Service("x", build=Build(tmp_path, file, args=arguments, target=target))
+        return read_recipe(service, Project("demo", tmp_path, (), {"x": service}))
+
+    return reader
