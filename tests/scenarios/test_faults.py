@@ -150,6 +150,7 @@ def test_no_bubblewrap(python_project: Maker, tmp_path: Path) -> None:
     tools.mkdir()
     for name in ("sh", "true"):
         (tools / name).symlink_to(str(shutil.which(name)))
+    (tools / "python3").symlink_to(Path(sys.executable).resolve())
     workspace = python_project(ONE, {"a.py": "print('hello')"})
     without = {"PYTHONPATH": str(tmp_path / "broken"), "PATH": str(tools), "GIGOGNE_PROCESS": ""}
     result = workspace.run("run", **without)

@@ -5,6 +5,7 @@ Without Docker all services share this machine's ports: one that listens on ever
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -105,19 +106,22 @@ def _clash(one: _Claim, other: _Claim) -> Problem:
 
 def _not_to_be_had(claim: _Claim, *, sandboxed: bool) -> Iterator[Problem]:
     where, port = f"services.{claim.service}.{claim.key}", claim.at.port
-    error = bind_error(claim.at)
-    if error is None and sandboxed and not claim.published and port < _first_open_port():
-        message = f"port {port} is below {_first_open_port()}, where only root may listen, and in the sandbox nobody is"
-        yield Problem(
-            claim.service, where, message, f'let it listen on {8000 + port}, and publish "{port}:{8000 + port}"'
-        )
+    error, higher = bind_error(claim.at), 8000 + port
+    own = not claim.published
+    if own and (isinstance(error, PermissionError) or (error is None and sandboxed and port < _first_open_port())):
+        message = f"port {port} is one that only root may listen on" + (", and in the sandbox nobody is" * sandboxed)
+        hint = f'let it listen on {higher}, and publish "{port}:{higher}"'
+        yield Problem(claim.service, where, message, hint)
     elif isinstance(error, PermissionError):
-        message = f"only root may listen on port {port}"
-        yield Problem(claim.service, where, message, f'publish a higher port: "{8000 + port}:…"')
+        yield Problem(
+            claim.service, where, f"only root may listen on port {port}", f'publish a higher one: "{higher}:…"'
+        )
     elif error is not None:
-        reason = f"is taken{holder(claim.at)}" if claim.at.port else str(error)
         hint = "stop that program" + (f', or publish another port: "{port + 1}:…"' if claim.published else "")
-        yield Problem(claim.service, where, f"port {port} of {claim.at.address} {reason}", hint)
+        message = f"port {port} of {claim.at.address} is taken{holder(claim.at)}"
+        if error.errno != errno.EADDRINUSE:
+            message, hint = f"cannot listen on {claim.at}: {error.strerror}", "correct the address"
+        yield Problem(claim.service, where, message, hint)
 
 
 def _not_relayed(service: Service) -> Iterator[Problem]:
