@@ -368,7 +368,7 @@ def test_a_command_that_installs_is_refused(workspace: Workspace) -> None:
     assert (
         "services.job.command: `pip install` when the service starts would install into this machine" in checked.stdout
     )
-    assert "give the service build:" in checked.stdout and "services.tool" not in checked.stdout
+    assert "give the service build:" in checked.stdout and "services.tool.command" not in checked.stdout
 
 
 def test_a_secret_that_is_not_there(workspace: Workspace) -> None:
