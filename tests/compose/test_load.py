@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,15 +41,6 @@ services:
     ports: ["127.0.0.1:5433:5432"]
     healthcheck: {test: pg_isready, interval: 5s, timeout: 1m, retries: 7, start_period: 500ms}
 """
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Each test in a folder of its own."""
-    for name in ("COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
 
 
 def load(text: str, *targets: str, **options: object) -> Project:
@@ -194,3 +184,36 @@ def test_the_binary_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIGOGNE_COMPOSE", "/no/such/program")
     with pytest.raises(EngineError, match="GIGOGNE_COMPOSE names"):
         compose_binary()
+
+
+def test_compose_file_of_the_env_file(here: Path) -> None:
+    """COMPOSE_FILE in `.env` names the files as well as in the shell, and errors name them too."""
+    (here / "a.yml").write_text("services: {a: {image: x}}", encoding="utf-8")
+    (here / "b.yml").write_text("services:\n  a:\n    imagee: y\n", encoding="utf-8")
+    (here / ".env").write_text("COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=a.yml,b.yml\n", encoding="utf-8")
+    assert [file.name for file in compose_files(LoadOptions())] == ["a.yml", "b.yml"]
+    with pytest.raises(ComposeError, match=r"b\.yml:3: services\.a\.imagee"):
+        load_project(LoadOptions())
+
+
+def test_secrets_and_configs_that_are_files_are_mounts() -> None:
+    """They are read-only binds at Docker's own places; one that is no file is known by its name."""
+    made = load(
+        "services: {a: {image: x, secrets: [s, {source: e, target: other}], configs: [c, {source: c, target: /etc/c}]}}\n"
+        "secrets: {s: {file: ./s.txt}, e: {environment: E}}\nconfigs: {c: {file: ./c.txt}}\n"
+    )
+    found = {
+        mount.target: (mount.type, Path(mount.source).name, mount.read_only) for mount in made.services["a"].mounts
+    }
+    assert found == {
+        "/run/secrets/s": (MountType.BIND, "s.txt", True),
+        "/run/secrets/other": (MountType.OTHER, "e", True),
+        "/c": (MountType.BIND, "c.txt", True),
+        "/etc/c": (MountType.BIND, "c.txt", True),
+    }
+
+
+def test_a_name_that_nothing_sets_is_unset() -> None:
+    """`NAME:` alone passes the shell's value through; without one not even the image's value reaches the service."""
+    service = load("services: {a: {image: x, environment: {GONE: , SET: '1'}}}").services["a"]
+    assert (service.unset, dict(service.environment)) == ({"GONE"}, {"SET": "1"})

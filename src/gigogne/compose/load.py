@@ -26,6 +26,10 @@ OVERRIDE_NAMES = (
     "docker-compose.override.yml",
     "docker-compose.override.yaml",
 )
+_ASKING = """
+name: a
+services: {a: {image: a, environment: [COMPOSE_FILE, COMPOSE_PATH_SEPARATOR]}}
+"""
 _WARNING = re.compile(r'level=warning msg="((?:[^"\\]|\\.)*)"')
 
 
@@ -116,9 +120,11 @@ def _environment(options: LoadOptions) -> Mapping[str, str]:
     files = [Path(name) for name in options.env_files] or [Path(".env")]
     if "COMPOSE_FILE" in os.environ or not any(_mentions(file, b"COMPOSE_FILE") for file in files):
         return os.environ
-    said = run_compose([*options.arguments(), "config", "--environment"]).stdout
-    pairs = (line.partition("=") for line in said.splitlines() if line.startswith("COMPOSE_"))
-    return {name: value for name, _, value in pairs}
+    # Asked of a project of one service, because the one that they name may be wrong.
+    words = [word for file in files for word in ("--env-file", str(file))]
+    said = run_compose([*words, "-f", "-", "config", "--format", "json"], _ASKING).stdout
+    found = json.loads(said)["services"]["a"]["environment"] if said else {}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _mentions(file: Path, word: bytes) -> bool:
