@@ -199,7 +199,8 @@ def test_compose_file_of_the_env_file(here: Path) -> None:
 def test_secrets_and_configs_that_are_files_are_mounts() -> None:
     """They are read-only binds at Docker's own places; one that is no file is known by its name."""
     made = load(
-        "services: {a: {image: x, secrets: [s, {source: e, target: other}], configs: [c, {source: c, target: /etc/c}]}}\n"
+        "services: {a: {image: x, secrets: [s, {source: e, target: other}], "
+        "configs: [c, {source: c, target: /etc/c}]}}\n"
         "secrets: {s: {file: ./s.txt}, e: {environment: E}}\nconfigs: {c: {file: ./c.txt}}\n"
     )
     found = {
