@@ -262,7 +262,10 @@ def _interrupts(session: Session) -> Iterator[None]:
         session.interrupt(128 + number)
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
-    before = {number: signal.signal(number, interrupted) for number in map(signal.Signals.__getitem__, names)}
+    numbers = [signal.Signals[name] for name in names]
+    # What was ignored when we were started stays so: `nohup` ignores SIGHUP.
+    heeded = [n for n in numbers if n.name != "SIGHUP" or signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupted) for number in heeded}
     try:
         yield
     finally:

@@ -66,6 +66,7 @@ class Printer:
         self._states: dict[str, str] = {}
         self._colours: dict[str, str] = {}
         self._width = 0
+        self.deaf = False  # nobody reads what we print any more
 
     def __enter__(self) -> Printer:
         if self._out.is_terminal and not self.as_json:
@@ -86,10 +87,15 @@ class Printer:
     def emit(self, event: Event) -> None:
         """Print an event. Safe to call from any thread."""
         with self._lock:
-            if self.as_json:
-                self.json(event.as_dict())
-            else:
-                self._print(event)
+            if self.deaf:
+                return
+            try:
+                if self.as_json:
+                    self.json(event.as_dict())
+                else:
+                    self._print(event)
+            except (OSError, SystemExit):  # SystemExit is rich's for a closed pipe; the services must still be seen to
+                self.deaf = True
 
     def _refresh(self) -> None:
         while not self._ended.wait(0.12):

@@ -109,13 +109,14 @@ def show_logs(
     follow: bool,
     since: float,
     tail: int | None,
+    heard: Callable[[], bool],
 ) -> int:
     """Tell `emit` what the services wrote; how many services there were.
 
-    With `follow`, for ever: of those that run, and of those that start later.
+    With `follow`, as long as it is `heard`: of those that run, and of those that start later.
     """
     if follow:
-        return _follow(engine, project, services, emit, since, tail)
+        return _follow(engine, project, services, emit, since, tail, heard)
     handles = _latest(engine, project, services, ended=True)
     past = [_labelled(h, engine.logs(h, follow=False, since=since, tail=tail)) for h in handles]
     for handle, line in merge(*past, key=lambda pair: pair[1].time):
@@ -140,19 +141,19 @@ def _follow(
     emit: Callable[[Event], None],
     since: float,
     tail: int | None,
+    heard: Callable[[], bool],
 ) -> int:
     followed: set[tuple[str, str, float]] = set()
-    ended = True  # at first, what has ended is shown too
 
     def tell(handle: Handle) -> None:
         for line in engine.logs(handle, follow=True, since=since, tail=tail):
             emit(Output(handle.service, line.stream, line.text))
 
-    while True:
-        for handle in _latest(engine, project, services, ended=ended):
+    while heard():
+        for handle in _latest(engine, project, services, ended=True):  # a short job has ended when it is seen
             key = (handle.run, handle.service, float(handle.data["began"]))
             if key not in followed:
                 followed.add(key)
                 threading.Thread(target=tell, args=(handle,), daemon=True).start()
-        ended = False
         time.sleep(_LOOK)
+    return len(followed)

@@ -192,8 +192,17 @@ class Session:
         for name in services:
             reachable(self.project, [name])
         after = moment(since) if since else 0.0
-        emit = self.printer.emit
-        shown = show_logs(self.engine, self.project, services, emit, follow=follow, since=after, tail=tail)
+        printer = self.printer
+        shown = show_logs(
+            self.engine,
+            self.project,
+            services,
+            printer.emit,
+            follow=follow,
+            since=after,
+            tail=tail,
+            heard=lambda: not printer.deaf,
+        )
         if not shown and not self.printer.as_json:
             self.printer.text(f"{self.project.name}: nothing has run since the last gigogne down")
 

@@ -200,6 +200,7 @@ class NativeOrchestrator:
             at_work = [task for task in self._tasks.values() if task.launched and not task.done]
             kept = [t for t in at_work if t.outcome.kind is Kind.SERVER and t.name in needed]
             for task in kept:
+                task.release()
                 self._emit(Notice(task.name, "stays up: another run needs it"))
             while running := [task for task in at_work if not task.done and task not in kept]:
                 names = {need.service for task in running for need in task.step.needs}

@@ -13,6 +13,8 @@ __all__ = ["RestartPolicy"]
 _FIRST_PAUSE, _LONGEST_PAUSE, _SETTLED = 0.1, 60.0, 10.0
 # Where somebody waits for the run to end, a service that ends so often and so soon will not come right.
 _MOST_IN_A_ROW = 7
+# By then the pause is the longest; 2.0 to the power of a night's restarts is no float any more.
+_MOST_DOUBLINGS = 10
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class RestartPolicy:
         self._in_a_row = 0 if lived >= _SETTLED else self._in_a_row
         if self._in_a_row >= _MOST_IN_A_ROW and not self.patient:
             return None
-        pause = min(_FIRST_PAUSE * 2.0**self._in_a_row, _LONGEST_PAUSE)
+        pause = min(_FIRST_PAUSE * 2.0 ** min(self._in_a_row, _MOST_DOUBLINGS), _LONGEST_PAUSE)
         self._in_a_row += 1
         self.restarts += 1
         return pause

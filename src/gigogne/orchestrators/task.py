@@ -131,6 +131,14 @@ class Task:
         self.done = True
         self._around.emit(Stopped(self.name))
 
+    def release(self) -> None:
+        """Leave the service to the runs that need it: what restarts it from now on is theirs."""
+        with self._ending:
+            self._stopping.set()
+            self.outcome.verdict, self.outcome.seconds = Verdict.SERVED, time.monotonic() - self._began
+        with self._starting:  # what is being started is there then, or nothing is
+            pass
+
     def _stop(self, handle: Handle, grace: float) -> None:
         engine = self._around.engine
         stopper = threading.Thread(target=engine.stop, args=(handle,), kwargs={"grace": grace}, daemon=True)
@@ -148,8 +156,9 @@ class Task:
             tried = time.monotonic()
             try:
                 end = self._try()
-            except (GigogneError, OSError) as error:
-                end = _End(error.exit_code if isinstance(error, GigogneError) else 4, str(error), final=True)
+            except Exception as error:  # a thread that dies of it would leave the run waiting for ever
+                text = str(error) or type(error).__name__
+                end = _End(error.exit_code if isinstance(error, GigogneError) else 4, text, final=True)
             if self._stopping.is_set():
                 return
             pause = None if end.final else policy.pause(end.code, time.monotonic() - tried)
@@ -176,7 +185,8 @@ class Task:
                     text = f"{error.message}{f' — {error.hint}' if error.hint else ''}"
                     self._around.emit(Notice(self.name, text))
                     return _End(error.exit_code, error.message, final=True)
-                self.adopted = False
+                # Another run may have started the same server meanwhile, which is then used by both.
+                self.adopted = self.handle.run != self._around.run.id
             handle, self.started = self.handle, True
         data = handle.data
         self._around.emit(

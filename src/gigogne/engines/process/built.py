@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
 from gigogne.core.model import Healthcheck, Problem, Project, Service
 from gigogne.engines.process.command import Command
 from gigogne.engines.process.health import HealthMonitor
@@ -17,7 +19,7 @@ from gigogne.engines.process.launch import Launch, make_launch, require_program
 from gigogne.engines.process.network import Network
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.portable import portable_command
-from gigogne.engines.process.processes import Process, spawn
+from gigogne.engines.process.processes import Process, end_family, own_session, spawn
 from gigogne.engines.process.sandbox import Bubblewrap, sandbox_command, sandbox_exec
 from gigogne.errors import ServiceError
 
@@ -94,18 +96,23 @@ class BuiltService:
         else:
             command = portable_command(replace(launch, argv=argv), network.moved)
         try:
-            looked = subprocess.run(
+            looked = subprocess.Popen(
                 command.argv,
                 env=dict(command.environment),
                 cwd=command.directory,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                check=False,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                **own_session(),
             )
-        except (OSError, subprocess.TimeoutExpired):
+        except OSError:
             return False
-        return looked.returncode == 0
+        try:
+            return looked.wait(timeout) == 0
+        except subprocess.TimeoutExpired:
+            end_family(psutil.Process(looked.pid))  # it is not reaped yet
+            looked.wait()
+            return False
 
 
 def _spawn(service: Service, command: Command, directory: Path) -> tuple[Process, subprocess.Popen[bytes]]:

@@ -140,8 +140,9 @@ class ProcessEngine:
 
     def cancel(self) -> None:
         """End every child that is no service and no relay: uv, an initdb. Else only a terminal's Ctrl-C ends them."""
-        ours = {started.process.pid for started in self._started.values()}
-        ours |= {started.relay.pid for started in self._started.values() if started.relay}
+        known = list(self._started.values())  # other threads start services meanwhile
+        ours = {started.process.pid for started in known}
+        ours |= {started.relay.pid for started in known if started.relay}
         for child in psutil.Process().children():
             if child.pid not in ours:
                 end_family(child)
@@ -157,6 +158,16 @@ class ProcessEngine:
             ServiceError: The command is not to be found (127) or cannot be run (126), as in Docker.
             EngineError: The server cannot be started here.
         """
+        town, directories = self._town(run.project), self._directories(run.project)
+        if service.name not in town.network.hosts:
+            return self._start(service, run)
+        with directories.alone(f"start-{service.name}"):  # runs share a server: one of them starts it
+            for other, name, process in directories.processes():
+                if name == service.name:
+                    return self._found(other, name, process, run.project)
+            return self._start(service, run)
+
+    def _start(self, service: Service, run: Run) -> Handle:
         directory = self._directories(run.project).hold(run.id) / service.name
         directory.mkdir(exist_ok=True)
         directory.chmod(0o755)
@@ -164,9 +175,14 @@ class ProcessEngine:
         town = self._town(run.project)
         process, child = town.services[service.name].start(directory, town.network)
         started = self._started[run.id, service.name] = _Started(process, child)
-        started.health = town.services[service.name].watch(process, town.network)
-        started.relay = publish(town.published(service), directory, everywhere=service.name not in town.embedded)
-        return self._handle(service.name, run.id, run.project)
+        try:
+            started.health = town.services[service.name].watch(process, town.network)
+            started.relay = publish(town.published(service), directory, everywhere=service.name not in town.embedded)
+            return self._handle(service.name, run.id, run.project)
+        except BaseException:  # without a handle nobody could stop it
+            process.kill()
+            self._code(started, timeout=5)
+            raise
 
     def status(self, handle: Handle) -> Status:
         """What the process does now; EXITED has its exit code."""
@@ -208,10 +224,7 @@ class ProcessEngine:
         directories = self._directories(project)
         found = []
         for run, name, process in directories.processes(ended=ended):
-            started = self._started.setdefault((run, name), _Started(process, seen_alive=process.alive()))
-            if started.health is None and started.child is None:
-                started.health = self._watch_found(project, name, process)
-            found.append(self._handle(name, run, project, orphan=not directories.supervised(run)))
+            found.append(self._found(run, name, process, project))
         return found
 
     def remove(self, project: Project, *, volumes: bool) -> None:
@@ -258,6 +271,14 @@ class ProcessEngine:
         self._towns[project.name] = town
         return town
 
+    def _found(self, run: str, name: str, process: Process, project: Project) -> Handle:
+        started = self._started.get((run, name))
+        if started is None or started.process != process:  # another try of it, by who supervises it
+            started = self._started[run, name] = _Started(process, seen_alive=process.alive())
+        if started.health is None and started.child is None:
+            started.health = self._watch_found(project, name, process)
+        return self._handle(name, run, project, orphan=not self._directories(project).supervised(run))
+
     def _watch_found(self, project: Project, name: str, process: Process) -> HealthMonitor | None:
         """The health of a service that somebody else started; None where we cannot look at it, or not yet."""
         if name not in project.services or not process.alive():
@@ -296,7 +317,9 @@ class ProcessEngine:
         if started.relay:
             started.relay.kill()
             started.relay.wait()
-        if not started.process.sandboxed:
+        if started.process.sandboxed:
+            started.process.kill_inner()
+        else:
             _end_session(started.process.pid)
         shutil.rmtree(started.process.directory / "scratch", ignore_errors=True)
 

@@ -106,6 +106,7 @@ class _LogFile:
         self._known = [] if record else list(_times(times))
         self._next = 0  # of the known times, the first that may still be of use
         self._recorded, self._recorded_end = 0.0, 0
+        self._heard, self._heard_end = 0.0, 0  # what came last, recorded or not
         self._rest = b""
         self._end = 0  # the offset of what comes next
         if since:
@@ -118,7 +119,7 @@ class _LogFile:
         self._file.close()
         if self._record:
             if self._end > self._recorded_end:
-                self._write(time.time())
+                self._write(self._heard, self._end)
             self._record.close()
 
     def _begin(self, since: float) -> None:
@@ -133,7 +134,7 @@ class _LogFile:
 
     def read(self, *, last: bool) -> Iterator[Line]:
         """Every line that is whole, and with `last` the unfinished one too."""
-        while chunk := self._file.read(_LINE_MAX):
+        while chunk := self._file.read(_LINE_MAX) or self._settle():
             self._end += len(chunk)
             now = self._note()
             *whole, self._rest = (self._rest + chunk).split(b"\n")
@@ -148,19 +149,28 @@ class _LogFile:
             yield self._line(self._rest, self._time(self._end - len(self._rest)))
             self._rest = b""
 
+    def _settle(self) -> bytes:
+        """Write down what came last, when nothing came after it: who reads the record next has it whole."""
+        if self._record is not None and self._heard_end > self._recorded_end and time.time() - self._heard >= _GRAIN:
+            self._write(self._heard, self._heard_end)
+        return b""
+
     def _note(self) -> float:
         """Write down that the file has come so far; the time, or 0 where the record is only read."""
         if self._record is None:
             return 0.0
         now = time.time()
         if now - self._recorded >= _GRAIN:
-            self._write(now)
+            if self._heard_end > self._recorded_end:  # it must not get the time of what comes now
+                self._write(self._heard, self._heard_end)
+            self._write(now, self._end)
+        self._heard, self._heard_end = now, self._end
         return now
 
-    def _write(self, now: float) -> None:
+    def _write(self, seen: float, end: int) -> None:
         assert self._record is not None
-        self._recorded, self._recorded_end = now, self._end
-        self._record.write(f"{self._end} {now:.3f}\n")
+        self._recorded, self._recorded_end = seen, end
+        self._record.write(f"{end} {seen:.3f}\n")
         self._record.flush()
 
     def _time(self, offset: int) -> float:

@@ -106,7 +106,7 @@ class Process:
         pid = self.inner_pid()
         if pid is None or not self.alive():
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):  # Windows: another console's cannot be sent a break
             if sys.platform == "win32":
                 # Windows has no signals but the console's; a process of its own group can be sent a break.
                 psutil.Process(pid).send_signal(signal.CTRL_BREAK_EVENT)
@@ -124,6 +124,15 @@ class Process:
         process = self._psutil()
         if process is not None:
             end_family(process)
+
+    def kill_inner(self) -> None:
+        """End what is left inside the sandbox when bubblewrap itself was killed: process 1, and so all of it."""
+        report = self._report() if self.sandboxed else {}
+        if "child-pid" in report and "exit-code" not in report:
+            with contextlib.suppress(psutil.Error):
+                first = psutil.Process(int(report["child-pid"]))
+                if 0 <= first.create_time() - self.created < _CHILD_TIMEOUT:
+                    first.kill()
 
     def _report(self) -> dict[str, Any]:
         """What bubblewrap reported so far: one JSON object a line."""
@@ -173,7 +182,12 @@ def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[
             **own_session(),
         )
     process = Process(child.pid, _created(child.pid), directory, command.sandboxed, int(command.stop_signal))
-    _write_status(process)
+    try:
+        _write_status(process)
+    except BaseException:  # a full disk: nobody would find it again
+        process.kill()
+        child.wait()
+        raise
     return process, child
 
 

@@ -12,6 +12,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gigogne.core.engine import Run
@@ -37,11 +38,19 @@ class RunDirectories:
         directory = self._folder / run
         with self._lock:
             if run not in self._held:
-                directory.mkdir(parents=True)
-                Process.this_one(directory)
+                with self.alone("directories"):  # or another run might remove it before it says whose it is
+                    directory.mkdir(parents=True)
+                    Process.this_one(directory)
+                    self._prune()
                 self._held.add(run)
-                self._prune()
         return directory
+
+    def alone(self, doing: str) -> AbstractContextManager[object]:
+        """While it holds, no other run of the project does the same."""
+        from filelock import FileLock
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._folder / f"{doing}.lock")
 
     @contextlib.contextmanager
     def turn(self, run: Run, *, last: bool) -> Iterator[frozenset[str]]:
@@ -61,7 +70,7 @@ class RunDirectories:
         """What still runs: the run, the service, the process; with `ended`, each service's last that does not, too."""
         seen: set[str] = set()
         for directory in reversed(self._directories()):
-            for folder in sorted(path for path in directory.iterdir() if path.is_dir()):
+            for folder in _folders(directory):
                 process = Process.read(folder)
                 if process is not None and (process.alive() or (ended and folder.name not in seen)):
                     seen.add(folder.name)
@@ -74,19 +83,28 @@ class RunDirectories:
 
     def remove(self) -> None:
         """Remove the directories of the runs that are over."""
-        for directory in self._directories():
-            if not self.supervised(directory.name):
-                shutil.rmtree(directory, ignore_errors=True)
+        with self.alone("directories"):
+            for directory in self._directories():
+                if not self.supervised(directory.name):
+                    shutil.rmtree(directory, ignore_errors=True)
 
     def _directories(self) -> list[Path]:
         """The directories, oldest first."""
-        return sorted(path for path in self._folder.glob("*") if path.is_dir())
+        return _folders(self._folder)
 
     def _prune(self) -> None:
         busy = {run for run, _, _ in self.processes()}
         for directory in self._directories()[:-_KEPT]:
             if directory.name not in busy and not self.supervised(directory.name):
                 shutil.rmtree(directory, ignore_errors=True)
+
+
+def _folders(directory: Path) -> list[Path]:
+    """The directories in a directory, sorted; none where another run has removed it meanwhile."""
+    try:
+        return sorted(path for path in directory.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        return []
 
 
 def _needs(directory: Path) -> list[str]:
