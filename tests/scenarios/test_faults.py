@@ -199,3 +199,27 @@ def test_a_job_that_is_killed(python_project: Maker) -> None:
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 137 and "failed (137)" in out
     assert (workspace.volume("faulty_data") / "before").read_text() == "kept" and not left_behind(data)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_reader_that_leaves_in_mid_run(python_project: Maker) -> None:
+    """`gigogne run | head -1`: the run goes to its end all the same, and nothing of it stays."""
+    code = "import os, time\nfor n in range(20): print(n, flush=True); time.sleep(0.05)\n"
+    code += "open(os.environ['OUT'] + '/end', 'w').close()\n"
+    compose = ONE.replace("volumes: ['data", "environment: {OUT: /data}, volumes: ['data")
+    workspace = python_project(compose, {"a.py": code})
+    with workspace.start("run", "--json") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.wait(timeout=60)
+    assert (workspace.volume("faulty_data") / "end").exists()
+    assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
+
+
+def test_a_value_that_no_program_can_get(python_project: Maker) -> None:
+    """A NUL byte in a variable is told before the start, by its key."""
+    compose = 'services: {a: {build: ., command: "true", environment: {X: "a\\0b"}}}\n'
+    result = python_project(compose, {}).run("run")
+    assert result.returncode in (2, 3) and "X" in result.stderr and "Traceback" not in result.stderr

@@ -118,7 +118,7 @@ def test_a_run_goes_on_without_a_taken_port(python_project: Maker) -> None:
         job = "  job: {build: ., command: 'true', depends_on: {web: {condition: service_healthy}}}\n"
         result = python_project(web(port, free_port(), job), {}).run("run")
     assert result.returncode == 0, result.stderr
-    assert f"note: services.web.ports: port {port} of 127.0.0.1 is taken by python" in result.stdout
+    assert f"services.web.ports: port {port} of 127.0.0.1 is taken by python" in result.stdout
 
 
 def test_two_servers_on_one_port_are_refused(python_project: Maker) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.scenarios.observe import Maker, events, left_behind, outcome
+from tests.scenarios.observe import Maker, events, left_behind, outcome, wait_for
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -83,3 +83,17 @@ def test_a_server_that_never_stands_fails_the_run(python_project: Maker) -> None
     assert result.returncode == 3 and "failed after 7 restarts" in result.stdout
     assert "not run: server failed" in result.stdout
     assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
+
+
+def test_logs_follow_a_service_that_restarts(python_project: Maker) -> None:
+    """`logs -f` goes on with the next try of a service."""
+    workspace = python_project(JOB.replace("POLICY", "5"), {"counter.py": "import time; time.sleep(1.2)\n" + COUNTER})
+    run = workspace.start("run")
+    wait_for(lambda: "job" in workspace.run("ps").stdout)
+    logs = workspace.start("logs", "-f")
+    run.communicate(timeout=60)
+    assert logs.stdout is not None
+    wait_for(lambda: logs.poll() is None)
+    logs.terminate()
+    out, _ = logs.communicate(timeout=30)
+    assert [f"| try {number}" in out for number in (1, 2, 3)] == [True] * 3, out

@@ -89,3 +89,37 @@ def test_an_interrupted_run_leaves_the_server_to_the_other(python_project: Maker
     out, _ = other.communicate(timeout=30)
     assert one.returncode == 130 and other.returncode == 0, out
     assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
+
+
+def test_two_runs_that_begin_together(python_project: Maker) -> None:
+    """Both find no server: one starts it, the other uses the same, and each succeeds."""
+    compose = SHARED.replace('healthcheck: {test: "true", interval: 1s}', 'healthcheck: {test: "true", interval: 0.2s}')
+    workspace = python_project(compose, {"wait.py": WAIT})
+    gate = workspace.volume("together_gate")
+    gate.mkdir(parents=True)
+    (gate / "first.go").touch()
+    (gate / "short.go").touch()
+    runs = [workspace.start("run", "--json", name) for name in ("short", "then", "short", "then")]
+    said = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, said
+    started = [
+        json.loads(line) for out in said for line in out.splitlines() if '"started"' in line and '"server"' in line
+    ]
+    assert sum(event["service"] == "server" and not event["adopted"] for event in started) < 4
+    assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
+
+
+def test_down_ends_the_runs_that_are_under_way(python_project: Maker) -> None:
+    """`down` beside `up`: the run ends in good order, and its restart policy brings nothing back."""
+    compose = (
+        "name: kept\nservices: {server: {build: ., command: sleep 600, restart: always, stop_grace_period: 0.2s}}\n"
+    )
+    workspace = python_project(compose, {})
+    up = workspace.start("up", "--json")
+    assert up.stdout is not None
+    assert any('"started"' in line for line in iter(up.stdout.readline, ""))
+    result = workspace.run("down")
+    assert result.returncode == 0 and "ended" in result.stdout
+    up.communicate(timeout=30)
+    assert up.returncode == 143 and not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
+    assert "nothing runs" in workspace.run("ps").stdout

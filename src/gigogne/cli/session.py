@@ -208,6 +208,8 @@ class Session:
 
     def down(self, *, volumes: bool) -> None:
         """Stop everything of the project that runs, in this or any other run, and remove what it left."""
+        for run in self.engine.end_runs(self.project):
+            self.printer.text(f"run {run} ended")
         handles = self.engine.find(self.project)
         order = {name: number for number, name in enumerate(start_order(self.project.services))}
         for handle in sorted(handles, key=lambda handle: order.get(handle.service, -1), reverse=True):

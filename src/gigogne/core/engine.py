@@ -5,7 +5,7 @@ The plan decides, the engines obey. An engine is given to an orchestrator by a c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -95,10 +95,13 @@ class Engine(Protocol):
         """End what is being prepared or started; those who wait for it get an error."""
         ...
 
-    def turn(self, run: Run, *, last: bool = False) -> AbstractContextManager[frozenset[str]]:
+    def turn(
+        self, run: Run, hurry: Callable[[], bool], *, last: bool = False
+    ) -> AbstractContextManager[frozenset[str]]:
         """A turn, during which no other run of the project begins or ends: the services that the others need.
 
         A run's first turn tells the others what it needs itself, and its `last` one that it needs nothing any more.
+        It is waited for until `hurry` says otherwise.
         """
         ...
 
@@ -127,6 +130,10 @@ class Engine(Protocol):
 
     def find(self, project: Project, *, ended: bool = False) -> list[Handle]:
         """The services of the project that run now, whoever started them; with `ended`, also the last that ended."""
+        ...
+
+    def end_runs(self, project: Project) -> list[str]:
+        """End the other runs of the project that are under way, each in good order; their ids."""
         ...
 
     def remove(self, project: Project, *, volumes: bool) -> None:

@@ -136,7 +136,7 @@ class NativeOrchestrator:
 
     def _adopt(self) -> None:
         """Take over what runs already: servers are used as they are, jobs whose supervisor died are ended."""
-        with self._engine.turn(self._run):
+        with self._engine.turn(self._run, lambda: bool(self._interrupt)):
             self._joined = True
             found = self._engine.find(self._run.project)
             for handle in found:
@@ -194,10 +194,11 @@ class NativeOrchestrator:
         for task in self._tasks.values():
             if not task.launched and not task.done:
                 task.skip("interrupted" if self._interrupt else "the run ended before")
+        at_work = [task for task in self._tasks.values() if task.launched and not task.done]
+        self._stop([task for task in at_work if task.outcome.kind is Kind.JOB])
         if not self._joined:
             return
-        with self._engine.turn(self._run, last=True) as needed:
-            at_work = [task for task in self._tasks.values() if task.launched and not task.done]
+        with self._engine.turn(self._run, self._hurry.is_set, last=True) as needed:
             kept = [t for t in at_work if t.outcome.kind is Kind.SERVER and t.name in needed]
             for task in kept:
                 task.release()

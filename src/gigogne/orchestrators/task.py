@@ -166,7 +166,7 @@ class Task:
                 break
             self._around.emit(Restarting(self.name, end.code, pause, policy.restarts))
             with self._starting:
-                self.handle = None
+                self.handle, self.started, self.healthy = None, False, False
             if self._stopping.wait(pause):
                 return
         if policy.restarts and end.code and not end.detail:

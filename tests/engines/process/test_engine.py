@@ -286,7 +286,16 @@ def test_nothing_is_left_of_a_job_but_its_logs(bench: Bench) -> None:
     """Copies, temporary files and anonymous volumes go with the job."""
     bench.python("open('junk', 'w'); print('x')", "    volumes: ['/anonymous']\n", {"big.bin": "x" * 1000})
     left = {path.name for path in bench.engine.paths.data.rglob("*") if path.is_file()}
-    kept = {"stdout.log", "stderr.log", "stdout.times", "stderr.times", "status.json", "code", "bwrap.json"}
+    kept = {
+        "stdout.log",
+        "stderr.log",
+        "stdout.times",
+        "stderr.times",
+        "status.json",
+        "code",
+        "bwrap.json",
+        "directories.lock",
+    }
     assert left <= kept
 
 

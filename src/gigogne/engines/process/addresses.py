@@ -65,7 +65,8 @@ def unanswered(addresses: Iterable[str]) -> list[str]:
 
 def bind_error(at: Endpoint) -> OSError | None:
     """Why nothing can listen at the endpoint now; None where it can."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    family = socket.AF_INET6 if ":" in at.address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
         if os.name == "posix":  # as servers do: a connection in TIME_WAIT does not hold the port
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -38,6 +41,7 @@ class BuiltService:
         self._paths = paths
         self._bubblewrap = bubblewrap
         self._image: Image | None = None
+        self._looking: subprocess.Popen[bytes] | None = None
 
     def check(self) -> list[Problem]:
         """What of its Dockerfile or image cannot be honoured, or is honoured in another way."""
@@ -68,7 +72,9 @@ class BuiltService:
         if check is None or not check.test or self._image is None:
             return None
         launch = self._launch(process.directory / "scratch", network)
-        return HealthMonitor(check, lambda timeout: self._probe(launch, process, check, timeout, network))
+        return HealthMonitor(
+            check, lambda timeout: self._probe(launch, process, check, timeout, network), cancel=self._look_away
+        )
 
     def _launch(self, scratch: Path, network: Network) -> Launch:
         assert self._image is not None, "prepare comes first"
@@ -80,7 +86,7 @@ class BuiltService:
         else:
             command = portable_command(launch, network.moved)
             program = command.argv[0]
-        require_program(launch, program, command.environment["PATH"], sandboxed=command.sandboxed)
+        require_program(launch, program, command.environment.get("PATH", os.defpath), sandboxed=command.sandboxed)
         return command
 
     def _probe(self, launch: Launch, process: Process, check: Healthcheck, timeout: float, network: Network) -> bool:
@@ -107,18 +113,28 @@ class BuiltService:
             )
         except OSError:
             return False
+        self._looking = looked
         try:
             return looked.wait(timeout) == 0
         except subprocess.TimeoutExpired:
-            end_family(psutil.Process(looked.pid))  # it is not reaped yet
+            self._look_away()
             looked.wait()
             return False
+
+    def _look_away(self) -> None:
+        """End a look that is under way, with all that it has started."""
+        looking = self._looking
+        if looking is not None and looking.returncode is None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                end_family(psutil.Process(looking.pid))
 
 
 def _spawn(service: Service, command: Command, directory: Path) -> tuple[Process, subprocess.Popen[bytes]]:
     try:
         return spawn(command, directory)
     except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR):
+            raise  # not the command's fault: a full disk, too many processes
         code = 127 if isinstance(error, FileNotFoundError) else 126
         raise ServiceError(
             f"{service.name}: {command.argv[0]} cannot be started: {error.strerror}",

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,8 @@ from gigogne.errors import EngineError
 __all__ = ["ProcessEngine"]
 
 _KILLED = 9  # SIGKILL, by its number: Windows has no such name
+# What a run needs to end beside the grace periods of its services, in seconds.
+_PATIENCE = 20.0
 # With less than these bytes a disk is full.
 _ROOM = 64 * 1024
 
@@ -147,9 +150,11 @@ class ProcessEngine:
             if child.pid not in ours:
                 end_family(child)
 
-    def turn(self, run: Run, *, last: bool = False) -> AbstractContextManager[frozenset[str]]:
+    def turn(
+        self, run: Run, hurry: Callable[[], bool], *, last: bool = False
+    ) -> AbstractContextManager[frozenset[str]]:
         """A turn, by a lock on the project's runs."""
-        return self._directories(run.project).turn(run, last=last)
+        return self._directories(run.project).turn(run, hurry, last=last)
 
     def start(self, service: Service, run: Run) -> Handle:
         """Start the service's process, and the relay of its ports.
@@ -226,6 +231,18 @@ class ProcessEngine:
         for run, name, process in directories.processes(ended=ended):
             found.append(self._found(run, name, process, project))
         return found
+
+    def end_runs(self, project: Project) -> list[str]:
+        """Ask the supervisors of the project's runs to end, as Ctrl-C would; one that does not is ended."""
+        patience = _PATIENCE + max((service.stop_grace_period for service in project.services.values()), default=0)
+        supervisors = self._directories(project).supervisors()
+        for supervisor in supervisors.values():
+            supervisor.signal(signal.SIGTERM)
+        deadline = time.monotonic() + patience
+        for supervisor in supervisors.values():
+            if not supervisor.ended(max(0.0, deadline - time.monotonic())):
+                supervisor.kill()
+        return list(supervisors)
 
     def remove(self, project: Project, *, volumes: bool) -> None:
         """Remove the logs of ended runs and, with `volumes`, the named volumes and the servers' data."""
@@ -311,9 +328,12 @@ class ProcessEngine:
 
     def _clean_up(self, started: _Started) -> None:
         assert started.code is not None
-        started.process.leave_behind(started.code)
         if started.health:
             started.health.stop()
+        supervisor = Process.read(started.process.directory.parent)
+        if started.child is None and supervisor is not None and supervisor.alive():
+            return  # who started it sees to it, and knows its true code
+        started.process.leave_behind(started.code)
         if started.relay:
             started.relay.kill()
             started.relay.wait()
@@ -370,5 +390,7 @@ def _put_aside(directory: Path) -> None:
 def _end_session(pid: int) -> None:
     """End what a service left behind in its session, as the end of a container would."""
     if sys.platform != "win32":
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
+        for member in psutil.pids():  # a shell's jobs have groups of their own, in the same session
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.getsid(member) == pid:
+                    os.kill(member, signal.SIGKILL)

@@ -26,8 +26,16 @@ class HealthMonitor:
     will be, and why (`detail`).
     """
 
-    def __init__(self, check: Healthcheck, probe: Callable[[float], bool], *, once: bool = False) -> None:
-        """Begin. With `once` the looking ends at the first success."""
+    def __init__(
+        self,
+        check: Healthcheck,
+        probe: Callable[[float], bool],
+        *,
+        once: bool = False,
+        cancel: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begin. With `once` the looking ends at the first success; `cancel` ends a probe that is under way."""
+        self._cancel = cancel
         self.state = State.STARTING
         self.detail = ""
         self._check = check
@@ -38,8 +46,9 @@ class HealthMonitor:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the looking; a probe under way is not waited for."""
+        """End the looking, and the probe that is under way."""
         self._stopped.set()
+        self._cancel()
 
     def _look(self) -> None:
         check, failures, pause = self._check, 0, _FIRST_PAUSE

@@ -36,7 +36,7 @@ def rotate_logs(directory: Path) -> None:
     for stream in _STREAMS:
         for suffix in ("log", "times"):
             file = directory / f"{stream}.{suffix}"
-            if file.exists():
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # Windows: while somebody reads it, it stays
                 file.replace(directory / f"{stream}.{number}.{suffix}")
 
 

@@ -70,6 +70,7 @@ def port_problems(
             yield from (replace(problem, fatal=publish or not claim.published) for problem in found)
     for service in project.services.values():
         yield from _not_relayed(service)
+        yield from _everywhere_beside(service, embedded, publish=publish)
         yield from _moved(service, network, embedded, sandboxed=sandboxed)
 
 
@@ -130,6 +131,16 @@ def _not_relayed(service: Service) -> Iterator[Problem]:
         if port.protocol != "tcp":
             message = f"{port.protocol} port {port.target} is not published without Docker"
             yield Problem(service.name, where, message, fatal=False)
+
+
+def _everywhere_beside(service: Service, embedded: Mapping[str, int], *, publish: bool) -> Iterator[Problem]:
+    """A port cannot be opened on every address where one address of it is taken: by the embedded server itself."""
+    for publication in publications(service):
+        port = publication.at.port
+        if publication.anywhere and port == publication.target == embedded.get(service.name):
+            message = f"port {port} cannot be published on every address: {service.name} itself listens on one of them"
+            hint = f'publish another port ("{publication.at.address}:{10000 + port}:{port}"), or on 127.0.0.1'
+            yield Problem(service.name, f"services.{service.name}.ports", message, hint, fatal=publish)
 
 
 def _moved(service: Service, network: Network, embedded: Mapping[str, int], *, sandboxed: bool) -> Iterator[Problem]:

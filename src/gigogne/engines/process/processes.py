@@ -24,7 +24,7 @@ from gigogne.engines.process.command import Command
 
 __all__ = ["Process", "end_family", "exit_code", "own_session", "spawn"]
 
-_POLL = 0.02
+_POLL, _LONGEST_POLL = 0.02, 0.3
 _POLL_FIRST, _POLL_LAST = 0.001, 0.05
 # A line longer than this comes in pieces: memory stays flat whatever a service prints.
 _LINE_MAX = 65536
@@ -69,10 +69,13 @@ class Process:
     def ended(self, timeout: float | None) -> bool:
         """Whether it ends within `timeout` seconds (None: wait for ever); for those who are not its parent."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        pause = _POLL
         while self.alive():
-            if deadline is not None and time.monotonic() >= deadline:
+            left = pause if deadline is None else min(pause, deadline - time.monotonic())
+            if left <= 0:
                 return False
-            time.sleep(_POLL)
+            time.sleep(left)
+            pause = min(pause * 1.2, _LONGEST_POLL)  # hours cost next to nothing
         return True
 
     def inner_pid(self) -> int | None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -23,6 +24,8 @@ __all__ = ["RunDirectories"]
 
 # Logs of the last runs stay for a look.
 _KEPT = 5
+# Who waits looks around so often, in seconds.
+_BREATH = 0.2
 
 
 class RunDirectories:
@@ -53,18 +56,35 @@ class RunDirectories:
         return FileLock(self._folder / f"{doing}.lock")
 
     @contextlib.contextmanager
-    def turn(self, run: Run, *, last: bool) -> Iterator[frozenset[str]]:
+    def turn(self, run: Run, hurry: Callable[[], bool], *, last: bool) -> Iterator[frozenset[str]]:
         """`Engine.turn`."""
-        from filelock import FileLock
-
         list_of_needs = self.hold(run.id) / "needs.json"
-        with FileLock(self._folder / "turn.lock"):
+        with self._patiently("turn", hurry):
             if not last:
                 list_of_needs.write_text(json.dumps(run.services), encoding="utf-8")
             others = [path for path in self._directories() if path.name != run.id and self.supervised(path.name)]
             yield frozenset(service for other in others for service in _needs(other))
             if last:
                 list_of_needs.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _patiently(self, doing: str, hurry: Callable[[], bool]) -> Iterator[None]:
+        """Hold a lock; who is in a hurry goes on without it."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self._folder / f"{doing}.lock")
+        while not lock.is_locked and not hurry():
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=_BREATH)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def supervisors(self) -> dict[str, Process]:
+        """The supervisors that live, this process excepted, by run."""
+        found = {path.name: Process.read(path) for path in self._directories()}
+        return {run: each for run, each in found.items() if each and each.pid != os.getpid() and each.alive()}
 
     def processes(self, *, ended: bool = False) -> Iterator[tuple[str, str, Process]]:
         """What still runs: the run, the service, the process; with `ended`, each service's last that does not, too."""

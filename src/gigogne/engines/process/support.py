@@ -63,6 +63,7 @@ def key_problems(service: Service) -> Iterator[Problem]:
             hint = REFUSED.get(key, "remove it")
             hint = f"{hint}; or run it with docker compose"
             yield Problem(service.name, where, "cannot be honoured without Docker", hint)
+    yield from _unusable_values(service)
     yield from _device_notices(service)
     yield from _command_problems(service)
     yield from _mount_problems(service)
@@ -111,6 +112,14 @@ def _command_problems(service: Service) -> Iterator[Problem]:
             message = f"`{match[1]}` when the service starts would install into this machine itself"
             hint = "write a Dockerfile with FROM the image and RUN the install, and give the service build:"
             yield Problem(service.name, f"services.{service.name}.{key}", message, hint)
+
+
+def _unusable_values(service: Service) -> Iterator[Problem]:
+    """A NUL byte, which no system passes on to a program."""
+    found = [f"environment.{name}" for name, value in service.environment.items() if "\0" in value]
+    found += [key for key in ("command", "entrypoint") if any("\0" in word for word in getattr(service, key) or ())]
+    for key in found:
+        yield Problem(service.name, f"services.{service.name}.{key}", "holds a NUL byte", "remove it")
 
 
 def _device_notices(service: Service) -> Iterator[Problem]:
