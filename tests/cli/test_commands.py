@@ -178,3 +178,10 @@ def test_check_for_every_engine(workspace: Workspace) -> None:
     said = [json.loads(line) for line in workspace.run("check", "--engine", "all", "--json").stdout.splitlines()]
     fatal = [each for each in said if each["fatal"]]
     assert {each["line"] for each in fatal} == {5} and "process (portable)" in {each["engine"] for each in fatal}
+
+
+def test_check_of_a_server(workspace: Workspace) -> None:
+    """A server is as good a target of `check` as a job."""
+    workspace.write({"docker-compose.yml": "services: {web: {build: ., expose: ['18431']}}", "Dockerfile": DOCKERFILE})
+    result = workspace.run("check", "web")
+    assert result.returncode == 0 and "no problems" in result.stdout, result.stderr

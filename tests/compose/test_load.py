@@ -217,4 +217,4 @@ def test_secrets_and_configs_that_are_files_are_mounts() -> None:
 def test_a_name_that_nothing_sets_is_unset() -> None:
     """`NAME:` alone passes the shell's value through; without one not even the image's value reaches the service."""
     service = load("services: {a: {image: x, environment: {GONE: , SET: '1'}}}").services["a"]
-    assert (service.unset, dict(service.environment)) == ({"GONE"}, {"SET": "1"})
+    assert service.unset == {"GONE"} and dict(service.environment) == {"SET": "1"}

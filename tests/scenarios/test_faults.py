@@ -23,6 +23,7 @@ TWO = 'services:\n  a: {build: ., command: "true"}\n'
     ("compose", "words", "fix"),
     [
         ("services:\n  a:\n\tbuild: .\n", "docker-compose.yml:3: a tab", "spaces"),
+        ("service:\n  a: {build: .}\n", "docker-compose.yml:1: service: Compose knows no", "did you mean `services`?"),
         ("services:\n  a:\n    bild: .\n", "docker-compose.yml:3: services.a.bild", "did you mean `build`?"),
         (f"{TWO}    \n  b: {{image: x, depends_on: [zz]}}\n", 'undefined service "zz"', "correct the name"),
         ("services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, depends_on: [a]}\n", "cycle", "depends_on"),

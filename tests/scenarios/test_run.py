@@ -206,3 +206,36 @@ def test_what_cannot_work_is_said_before_anything_starts(python_project: Maker) 
     checked = workspace.run("check")
     assert checked.returncode == 1 and "3 problems" in checked.stdout
     assert not (workspace.folder / "missing").exists()
+
+
+def test_a_script_of_the_working_directory(workspace: Workspace) -> None:
+    """`CMD ["./run.sh"]` is the script beside the code, in whatever directory WORKDIR says."""
+    dockerfile = 'FROM python:3.12-slim\nWORKDIR /srv\nCOPY run.sh .\nRUN chmod +x run.sh\nCMD ["./run.sh", "there"]\n'
+    compose = "services: {a: {build: .}, b: {build: ., entrypoint: [./run.sh], command: [here]}}\n"
+    workspace.write({"docker-compose.yml": compose, "Dockerfile": dockerfile, "run.sh": "#!/bin/sh\necho ran $1\n"})
+    result = workspace.run("run")
+    assert result.returncode == 0 and "ran there" in result.stdout and "ran here" in result.stdout, result.stderr
+
+
+def test_relative_paths_stay_in_the_image(workspace: Workspace, tmp_path: Path) -> None:
+    """Without a WORKDIR, or in one of the system's, code runs and writes in the image, never in this machine's own."""
+    code = "import os; open('gigogne-was-here.txt', 'w').write('x'); print(sorted(os.listdir('.'))[-1:])"
+    compose = f"""
+    services:
+      root: {{build: ., command: [python, main.py]}}
+      tmp: {{image: "python:3.12-slim", working_dir: /opt, command: ["python", "-c", {json.dumps(code)}]}}
+    """
+    workspace.write(
+        {"docker-compose.yml": compose, "Dockerfile": "FROM python:3.12\nCOPY main.py .\n", "main.py": code}
+    )
+    result = workspace.run("run")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not any(Path(place, "gigogne-was-here.txt").exists() for place in ("/", "/opt", "/tmp"))
+
+
+def test_a_pattern_may_fit_nothing(python_project: Maker) -> None:
+    """`COPY pyproject.toml poetry.lock* ./`: no lock file is no error, as in BuildKit; a plain name is one."""
+    workspace = python_project("services: {a: {build: ., command: ls}}\n", {"pyproject.toml": ""})
+    workspace.write({"Dockerfile": "FROM python:3.12-slim\nWORKDIR /app\nCOPY pyproject.toml poetry.lock* ./\n"})
+    result = workspace.run("run")
+    assert result.returncode == 0 and "| pyproject.toml" in result.stdout, result.stderr

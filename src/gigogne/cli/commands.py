@@ -171,7 +171,9 @@ def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
     printer = Printer(as_json=as_json)
     try:
         session = _session(common, printer, services)
-        names = make_plan(session.project, services).services if services else tuple(session.project.services)
+        names = (
+            make_plan(session.project, services, stop=False).services if services else tuple(session.project.services)
+        )
         return session.check(names, session.every_engine() if common.engine == "all" else [session.engine])
     except GigogneError as error:
         printer.error(error)

@@ -20,12 +20,14 @@ _YAML = re.compile(
 )
 _PATH = re.compile(r"\b((?:services|volumes|networks|secrets|configs|include)(?:\.[\w.-]+?)+)(?=[.,:]?(?:\s|$))")
 _UNKNOWN = re.compile(r"(?P<path>\S+)\.(?P<key>[^.\s]+) (?:false schema|additional propert\S+.*)")
+_UNKNOWN_AT_TOP = re.compile(r"validating (?P<file>.+?):\s+additional propert\S+ '(?P<key>[^']+)' not allowed")
 _QUOTED = re.compile(r'service "(?P<service>[^"]+)" (?P<verb>depends on|refers to) (?P<what>.*)')
 _CYCLE = re.compile(r"dependency cycle detected: (?P<first>\S+) -> (?P<second>\S+)")
 _REQUIRED = re.compile(r"required variable (?P<name>\w+) is missing a value(?:: (?P<why>.*))?")
 _MISSING = re.compile(r"\b(?:open|stat|lstat) (?P<file>.+?): no such file or directory")
-_ENV_FILE = re.compile(r"env file (?P<file>.+?) not found")
+_ENV_FILE = re.compile(r"env file (?P<file>.+?) not found|couldn't find env file: (?P<given>.+)")
 
+TOP_LEVEL_KEYS = ("configs", "include", "models", "name", "networks", "secrets", "services", "version", "volumes")
 # The keys of a service in the Compose specification, to suggest the one that was meant.
 SERVICE_KEYS = (
     "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name "
@@ -88,6 +90,13 @@ def _yaml_error(said: str, files: Sequence[Path]) -> ComposeError | None:
 
 
 def _unknown_key(said: str, files: Sequence[Path]) -> ComposeError | None:
+    top = _UNKNOWN_AT_TOP.search(said)
+    if top is not None:
+        file, key = Path(top["file"]), top["key"]
+        near = difflib.get_close_matches(key, TOP_LEVEL_KEYS, 1)
+        hint = f"did you mean `{near[0]}`?" if near else "remove it, or name it x-… to keep it as a note"
+        place = Location(file, _deepest(file, key)[0] or None)
+        return ComposeError(f"{place}: {key}: Compose knows no such key at the top level", hint)
     match = _UNKNOWN.search(said)
     if match is None:
         return None
@@ -101,6 +110,8 @@ def _missing_env_file(said: str, files: Sequence[Path]) -> ComposeError | None:
     match = _ENV_FILE.search(said)
     if match is None:
         return None
+    if match["given"]:
+        return ComposeError(f"{match['given']} does not exist", "correct the name after --env-file, or make the file")
     name = Path(match["file"]).name
     example = next((f"cp {e.name} {name}" for e in Path(match["file"]).parent.glob(f"{name}.*") if e.is_file()), "")
     hint = f"make it ({example or 'one NAME=value a line'}), or write `required: false` beside its path"

@@ -195,6 +195,8 @@ class NativeOrchestrator:
             if not task.launched and not task.done:
                 task.skip("interrupted" if self._interrupt else "the run ended before")
         at_work = [task for task in self._tasks.values() if task.launched and not task.done]
+        if self._interrupt and at_work and not self._hurry.is_set():
+            self._emit(Notice("", "stopping what runs; Ctrl-C again ends it at once"))
         self._stop([task for task in at_work if task.outcome.kind is Kind.JOB])
         if not self._joined:
             return

@@ -183,7 +183,8 @@ class Task:
                     self.handle = self._around.engine.start(self._service, self._around.run)
                 except GigogneError as error:
                     text = f"{error.message}{f' — {error.hint}' if error.hint else ''}"
-                    self._around.emit(Notice(self.name, text))
+                    if not self._stopping.is_set():  # else it was ended by us
+                        self._around.emit(Notice(self.name, text))
                     return _End(error.exit_code, error.message, final=True)
                 # Another run may have started the same server meanwhile, which is then used by both.
                 self.adopted = self.handle.run != self._around.run.id

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -201,11 +202,10 @@ def require_program(launch: Launch, program: str, path: str, *, sandboxed: bool)
     """
     script: Path | None = None
     if sandboxed:
-        places = [program] if "/" in program else [f"{folder}/{program}" for folder in path.split(":")]
-        # What is relative to the working directory only the service itself can find.
-        relative = "/" in program and not program.startswith("/")
+        folders = [""] if "/" in program else path.split(":")
+        places = [posixpath.normpath(posixpath.join(launch.working_dir, folder, program)) for folder in folders]
         script = next(filter(None, map(launch.on_this_machine, places)), None)
-        there = relative or script is not None or any(map(_of_system, places))
+        there = script is not None or any(map(_of_system, places))
     else:
         found = shutil.which(program, path=path)
         script, there = Path(found) if found else None, found is not None

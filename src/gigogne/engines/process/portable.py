@@ -68,11 +68,19 @@ def portable_command(launch: Launch, moved: Mapping[tuple[str, int], int] = _NOT
         environment.setdefault(name, str(temporary))
     # An empty name: only what looks like an address is one in a command.
     program, *words = (translate("", word) for word in launch.argv)
+    working_dir = _working_dir(launch, table)
+    if "/" in program and not Path(program).is_absolute():
+        program = str(working_dir / program)
     found = shutil.which(program, path=environment["PATH"]) or program
-    working_dir = Path(table.get(launch.working_dir) or rewrite_paths(launch.working_dir, table))
-    if not working_dir.is_dir():
-        working_dir = launch.scratch
     return Command((found, *words), environment, working_dir)
+
+
+def _working_dir(launch: Launch, table: Mapping[str, str]) -> Path:
+    """The working directory in a mount, an environment or the copy; never one of this machine's own."""
+    rewritten = table.get(launch.working_dir) or rewrite_paths(launch.working_dir, table)
+    if rewritten != launch.working_dir and Path(rewritten).is_dir():
+        return Path(rewritten)
+    return launch.scratch / "rootfs" / launch.working_dir.lstrip("/")
 
 
 def _path_table(launch: Launch) -> dict[str, str]:

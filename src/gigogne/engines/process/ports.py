@@ -22,12 +22,16 @@ _EVERYWHERE = "0.0.0.0"  # noqa: S104 - what others listen on, not we
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A port that a service will listen on, itself or (`published`) by the relay of its `ports:`."""
+    """A port that a service will listen on, itself or (`published`) by the relay of its `ports:`.
+
+    `host_port` is where a port of its own is published; 0 where it is not.
+    """
 
     service: str
     key: str
     at: Endpoint
     published: bool
+    host_port: int = 0
 
     def __str__(self) -> str:
         return f"services.{self.service}.{self.key}"
@@ -86,15 +90,18 @@ def _claims(service: Service, network: Network, embedded: Mapping[str, int]) -> 
         listening |= {int(port) for port in (e.removesuffix("/tcp") for e in service.expose) if port.isdecimal()}
         for port in sorted(listening):
             key = "ports" if any(p.target == port for p in service.ports) else "expose"
-            yield _Claim(service.name, key, Endpoint(_EVERYWHERE, port), published=False)
+            outside = next((p.at.port for p in publications(service) if p.target == port), 0)
+            yield _Claim(service.name, key, Endpoint(_EVERYWHERE, port), published=False, host_port=outside)
     for publication in publications(service):
         if publication.at.port not in listening and own in (None, publication.target):
             yield _Claim(service.name, "ports", publication.at, published=True)
 
 
 def _clash(one: _Claim, other: _Claim) -> Problem:
+    if other.published:  # the one that can be changed without a change of the module comes first
+        one, other = other, one
     port = one.at.port
-    if one.published or other.published:
+    if one.published:
         hint = f'publish another port: "{port + 1}:…"'
     else:
         hint = (
@@ -111,7 +118,7 @@ def _not_to_be_had(claim: _Claim, *, sandboxed: bool) -> Iterator[Problem]:
     own = not claim.published
     if own and (isinstance(error, PermissionError) or (error is None and sandboxed and port < _first_open_port())):
         message = f"port {port} is one that only root may listen on" + (", and in the sandbox nobody is" * sandboxed)
-        hint = f'let it listen on {higher}, and publish "{port}:{higher}"'
+        hint = f"let it listen on {higher}" + (f', and publish "{claim.host_port}:{higher}"' if claim.host_port else "")
         yield Problem(claim.service, where, message, hint)
     elif isinstance(error, PermissionError):
         yield Problem(

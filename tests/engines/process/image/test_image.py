@@ -171,7 +171,7 @@ COPY --from=nowhere /x /y
         {"secret.env": "s", ".dockerignore": "*.env\n", "a.txt": "a", "b.txt": "b"},
     )
     problems = {problem.where: str(problem) for problem in module.check() if problem.fatal}
-    assert sorted(problems) == [f"Dockerfile:{line}" for line in ("10", *range(2, 10))]
+    assert sorted(problems) == [f"Dockerfile:{line}" for line in (10, 2, 3, 4, 6, 7, 8, 9)]  # a pattern may fit nothing
     assert "absent.txt is not in the build context" in problems["Dockerfile:2"]
     assert "secret.env is excluded by .dockerignore" in problems["Dockerfile:3"]
     assert "../outside leads out of the build context" in problems["Dockerfile:4"]
@@ -208,7 +208,7 @@ def test_links_out_of_the_context(module: Module, tmp_path: Path) -> None:
         "link is a link out of the build context",
         "link/secret is a link out of the build context",
     ]
-    assert len(problems) == 3
+    assert len(problems) == 2  # the pattern sees nothing there
 
     module.write(FROM + "COPY d /d\nCOPY f /d/link/f\n", {"f": "overwritten"})
     (module.folder / "d").mkdir()

@@ -52,7 +52,7 @@ class Context:
         except OSError as error:
             hint = "exclude it in .dockerignore, or let this user read it"
             raise ComposeError(f"{error.filename} cannot be read: {error.strerror}", hint) from None
-        if not found:
+        if not found and not _PATTERN & set(cleaned):  # a pattern may fit nothing, as in BuildKit: `poetry.lock*`
             raise self._missing(source, names)
         return found
 

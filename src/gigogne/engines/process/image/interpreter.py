@@ -71,7 +71,11 @@ def find_interpreter(
 
 
 def _search(wanted: str, requires: str, download: bool, progress: Callable[[str], None]) -> Interpreter:
-    if found := _find((requires or _ANY) if wanted == "3" else wanted, wanted):
+    if wanted == "3":  # any will do: the newest, as in the image of that name
+        newest = (_find(f"==3.{minor}.*,{requires or _ANY}", wanted) for minor in range(_NEWEST, _OLDEST - 1, -1))
+        if found := next(filter(None, newest), None):
+            return found
+    elif found := _find(wanted, wanted):
         return found
     if download and wanted != "3":
         progress(f"Python {wanted} is not on this machine: asking uv for it")
