@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.engines.process.image.recipes import START, Read, config, installs, refused, steps
 
@@ -55,7 +57,7 @@ def test_refused_runs_are_named_all_at_once(read: Read) -> None:
     recipe = read("""\
 FROM python:3.12-slim
 RUN apt-get update \\
- && apt-get install -y --no-install-recommends curl libpq5 \\
+ && apt-get install -y --no-install-recommends libgomp1 libpq5 \\
  && rm -rf /var/lib/apt/lists/* \\
  && curl -fsSL https://example.com/x.sh \\
  && mkdir -p /data
@@ -78,7 +80,7 @@ ONBUILD RUN true
     assert "write the instruction itself" in hints[6]
     notices = [problem for problem in recipe.problems if not problem.fatal]
     assert [(each.where, each.message) for each in notices] == [
-        ("docker/x/Dockerfile:3", "the packages curl, libpq5 are not installed")
+        ("docker/x/Dockerfile:3", "the packages libgomp1, libpq5 are not installed")
     ]
 
 
@@ -207,3 +209,17 @@ def test_index_settings_of_the_dockerfile(read: Read) -> None:
         "UV_INDEX_STRATEGY": "unsafe-best-match",
     }
     assert "s3cret" not in repr(recipe)
+
+
+def test_programs_of_packages(read: Read, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A package that is there for one program: nothing is said where this machine has it, else it is named."""
+    line = START + "RUN apt-get update && apt-get install -y --no-install-recommends netcat-openbsd jq libpq5\n"
+    program = tmp_path / "jq"
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = [problem.message for problem in read(line).problems]
+    assert said == [
+        "`nc` (of the package netcat-openbsd) is not on this machine, and not installed by this line",
+        "the packages libpq5 are not installed",
+    ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 
 from gigogne.engines.process.image import installs
@@ -91,10 +92,29 @@ def _python(shell: Shell, words: Sequence[str], variables: Mapping[str, str]) ->
     raise Refused(*_CODE)
 
 
+# Packages that are installed for one program, which this machine may have.
+_PROGRAMS = {
+    "bash": "bash", "build-essential": "gcc", "curl": "curl", "default-jre": "java", "dos2unix": "dos2unix",
+    "ffmpeg": "ffmpeg", "g++": "g++", "gcc": "gcc", "git": "git", "graphviz": "dot", "jq": "jq", "make": "make",
+    "netcat": "nc", "netcat-openbsd": "nc", "netcat-traditional": "nc", "openssh-client": "ssh", "pandoc": "pandoc",
+    "poppler-utils": "pdftotext", "postgresql-client": "psql", "procps": "ps", "redis-tools": "redis-cli",
+    "rsync": "rsync", "sqlite3": "sqlite3", "tesseract-ocr": "tesseract", "tini": "tini", "unzip": "unzip",
+    "wget": "wget", "zip": "zip",
+}  # fmt: skip
+
+
 def _packages(shell: Shell, words: Sequence[str], variables: Mapping[str, str]) -> None:
     verb, *found = operands(words, ("-o", "-t", "-c", "--virtual")) or [""]
-    if verb in ("install", "add") and found:
-        message = f"the packages {', '.join(found)} are not installed"
+    if verb not in ("install", "add"):
+        return
+    programs = {name: _PROGRAMS[name] for name in found if name in _PROGRAMS}
+    others = [name for name in found if name not in programs]
+    for name, program in programs.items():
+        if shutil.which(program) is None:
+            message = f"`{program}` (of the package {name}) is not on this machine, and not installed by this line"
+            shell.notes.remark(shell.line, message, f"install {name} here too, where the module calls {program}")
+    if others:
+        message = f"the packages {', '.join(others)} are not installed"
         shell.notes.remark(shell.line, message, "the module finds those of this machine, if they are there")
 
 
