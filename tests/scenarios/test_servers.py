@@ -121,13 +121,15 @@ def test_a_second_interrupt_ends_it_at_once(python_project: Maker) -> None:
 
 
 def test_an_unhealthy_server_fails_the_run(python_project: Maker) -> None:
-    """A health check that never passes: the client is not run, the code is not zero, nothing stays."""
+    """A health check that never passes: what it said last is told, the client is not run, nothing stays."""
     compose = SERVER.replace("start_period: 30s", "start_period: 0s").replace("check.py", "no-check.py")
     workspace = python_project(compose, SERVER_MODULES)
     result = workspace.run("run", "--json")
     assert result.returncode == 1
     assert not left_behind(workspace.environment["GIGOGNE_DATA_DIR"])
     assert outcome(result) == {"server": "failed", "client": "not run"}
+    [server] = [e for e in events(result) if e["event"] == "exited"]
+    assert "failed 3 times: " in server["detail"] and "no-check.py" in server["detail"]
 
 
 def test_a_server_that_ends_early_fails_the_run(python_project: Maker) -> None:

@@ -11,7 +11,7 @@ from gigogne.core.images import is_server_image
 from gigogne.core.model import Condition, Kind, Project, Service
 from gigogne.errors import ComposeError
 
-__all__ = ["KIND_LABEL", "kinds", "never_ends", "reachable", "start_order", "unknown_service"]
+__all__ = ["KIND_LABEL", "kinds", "never_ends", "reachable", "start_order", "unknown_service", "why_server"]
 
 KIND_LABEL = "gigogne.kind"
 
@@ -41,10 +41,20 @@ def _kind(service: Service, awaited: set[tuple[str, Condition]]) -> Kind:
         return Kind(label)
     if (service.name, Condition.COMPLETED) in awaited:
         return Kind.JOB
-    checked = service.healthcheck is not None and bool(service.healthcheck.test)
-    restarts = service.restart != "no" and not service.restart.startswith("on-failure")
-    stays = (service.name, Condition.HEALTHY) in awaited or service.ports or service.expose or checked or restarts
-    return Kind.SERVER if stays or never_ends(service) else Kind.JOB
+    stays = (service.name, Condition.HEALTHY) in awaited or why_server(service)
+    return Kind.SERVER if stays else Kind.JOB
+
+
+def why_server(service: Service) -> str:
+    """What of the service itself says that it is a server; empty where nothing does."""
+    if service.healthcheck is not None and service.healthcheck.test:
+        return "it has a health check" + ("" if service.raw.get("healthcheck") else " in its Dockerfile")
+    if service.restart != "no" and not service.restart.startswith("on-failure"):
+        return f"it has restart: {service.restart}"
+    for key in ("ports", "expose"):
+        if getattr(service, key):
+            return f"it has {key}:"
+    return never_ends(service)
 
 
 def never_ends(service: Service) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from gigogne.core.graph import kinds, reachable, start_order
+from gigogne.core.graph import kinds, reachable, start_order, why_server
 from gigogne.core.model import Condition, Dependency, Kind, Project
 from gigogne.errors import ComposeError
 
@@ -95,8 +95,10 @@ def make_plan(project: Project, targets: Sequence[str] = (), *, stop: bool = Tru
     kind = kinds(project)
     servers = [name for name in wanted if kind[name] is Kind.SERVER]
     if stop and servers:
+        why = why_server(project.services[servers[0]]) if len(servers) == 1 else ""
         raise ComposeError(
-            f"{_and(servers)} {'is a server' if len(servers) == 1 else 'are servers'}, which nothing would end",
+            f"{_and(servers)} {'is a server' if len(servers) == 1 else 'are servers'}, which nothing would end"
+            + (f" ({why})" if why else ""),
             f"keep it up: gigogne up {' '.join(servers)}; or, if it ends by itself, label it gigogne.kind: job",
         )
     order = start_order({name: project.services[name] for name in project.services if name in because})

@@ -220,7 +220,7 @@ class Task:
             status = self._watch_health(handle)
             if status.state is State.UNHEALTHY:
                 self._stop_in_vain(handle)
-                return _End(1, status.detail or "unhealthy: its health check failed too often", final=True)
+                return _End(1, f"unhealthy: {status.detail}" if status.detail else "unhealthy", final=True)
             status = self._around.engine.wait(handle, timeout=None)
         else:
             status = self._wait_for_job(handle)

@@ -29,6 +29,12 @@ from gigogne.errors import ServiceError
 __all__ = ["BuiltService"]
 
 
+# What the last look at the service's health said.
+_HEALTH_LOG = "health.log"
+# Of which so many bytes are read for its last line.
+_TAIL = 4096
+
+
 class BuiltService:
     """A service as a process of this machine, in the sandbox or, with `bubblewrap` None, in the portable way."""
 
@@ -73,7 +79,10 @@ class BuiltService:
             return None
         launch = self._launch(process.directory / "scratch", network)
         return HealthMonitor(
-            check, lambda timeout: self._probe(launch, process, check, timeout, network), cancel=self._look_away
+            check,
+            lambda timeout: self._probe(launch, process, check, timeout, network),
+            said=lambda: _last_line(process.directory / _HEALTH_LOG),
+            cancel=self._look_away,
         )
 
     def _launch(self, scratch: Path, network: Network) -> Launch:
@@ -102,15 +111,16 @@ class BuiltService:
         else:
             command = portable_command(replace(launch, argv=argv), network.moved)
         try:
-            looked = subprocess.Popen(
-                command.argv,
-                env=dict(command.environment),
-                cwd=command.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                **own_session(),
-            )
+            with (process.directory / _HEALTH_LOG).open("wb") as said:
+                looked = subprocess.Popen(
+                    command.argv,
+                    env=dict(command.environment),
+                    cwd=command.directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=said,
+                    **own_session(),
+                )
         except OSError:
             return False
         self._looking = looked
@@ -127,6 +137,17 @@ class BuiltService:
         if looking is not None and looking.returncode is None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 end_family(psutil.Process(looking.pid))
+
+
+def _last_line(file: Path) -> str:
+    """The last line of a file that says something; empty where there is none."""
+    try:
+        with file.open("rb") as said:
+            said.seek(max(0, file.stat().st_size - _TAIL))
+            lines = said.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _spawn(service: Service, command: Command, directory: Path) -> tuple[Process, subprocess.Popen[bytes]]:

@@ -32,9 +32,14 @@ class HealthMonitor:
         probe: Callable[[float], bool],
         *,
         once: bool = False,
+        said: Callable[[], str] = lambda: "",
         cancel: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin. With `once` the looking ends at the first success; `cancel` ends a probe that is under way."""
+        """Begin. With `once` the looking ends at the first success.
+
+        `said` is the last word of the last probe; `cancel` ends a probe that is under way.
+        """
+        self._said = said
         self._cancel = cancel
         self.state = State.STARTING
         self.detail = ""
@@ -67,6 +72,8 @@ class HealthMonitor:
             elif time.monotonic() - began >= max(check.start_period, check.interval):
                 failures += 1
                 if failures >= check.retries:
+                    said = self._said()
+                    self.detail = f"its health check failed {failures} times{f': {said}' if said else ''}"
                     self.state = State.UNHEALTHY
             pause = min(pause * 2, check.interval) if self.state is State.STARTING and not failures else check.interval
             self._stopped.wait(pause)
