@@ -82,7 +82,10 @@ def check_image(
 def _spelled_out(service: Service, project: Project, layout: Layout) -> Iterator[Problem]:
     """The code that names mounts by the container's paths, which only the sandbox makes true."""
     writable = {mount.target for mount in service.mounts if not mount.read_only}
-    for file, line, target in spelled_paths(layout.tree, [mount.target for mount in service.mounts]):
+    # A target that a variable or the command gives is a default in the code, and what is given is rewritten.
+    given = " ".join([*service.environment.values(), *(service.command or ()), *(service.entrypoint or ())])
+    targets = [mount.target for mount in service.mounts if mount.target.rstrip("/") not in given]
+    for file, line, target in spelled_paths(layout.tree, targets):
         place = file.relative_to(project.directory) if file.is_relative_to(project.directory) else file
         message = f"spells out {target}, which without a sandbox is this machine's own {target}"
         hint = (
