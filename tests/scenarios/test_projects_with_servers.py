@@ -104,10 +104,7 @@ def test_a_check_that_never_succeeds(workspace: Workspace) -> None:
     compose.write_text(text.replace("period: 5s", "period: 1s").replace("interval: 5s", "interval: 500ms"))
     result = workspace.run("run", API_PORT=str(free_port()))
     assert result.returncode == 1
-    assert (
-        "unhealthy: its health check failed" in result.stdout
-        and "client not run: api failed" in result.stdout
-    )
+    assert "unhealthy: its health check failed" in result.stdout and "client not run: api failed" in result.stdout
 
 
 @pytest.mark.usefixtures("way")

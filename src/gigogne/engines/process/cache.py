@@ -48,9 +48,13 @@ def remove_tree(path: Path) -> None:
     """Remove a directory and everything in it, also what forbids it; nothing happens when it is not there."""
 
     def allow(function: Callable[[str], object], name: str, error: object) -> None:
+        raised = error[1] if isinstance(error, tuple) else error  # as `onerror` and as `onexc` have it
+        if not isinstance(raised, PermissionError):
+            return
         try:
-            Path(name).parent.chmod(0o700)
-            Path(name).chmod(0o700)
+            for place in (Path(name).parent, Path(name)):
+                if place.is_relative_to(path):  # what lies above is not ours to change
+                    place.chmod(0o700)
             function(name)
         except OSError:
             pass  # gone, or not ours: the next run tries again
