@@ -86,7 +86,7 @@ def test_a_server_that_never_stands_fails_the_run(python_project: Maker) -> None
 
 
 def test_logs_follow_a_service_that_restarts(python_project: Maker) -> None:
-    """`logs -f` goes on with the next try of a service."""
+    """`logs -f` begins with the present try of a service, and goes on with the next ones."""
     workspace = python_project(JOB.replace("POLICY", "5"), {"counter.py": "import time; time.sleep(1.2)\n" + COUNTER})
     run = workspace.start("run")
     wait_for(lambda: "job" in workspace.run("ps").stdout)
@@ -96,4 +96,5 @@ def test_logs_follow_a_service_that_restarts(python_project: Maker) -> None:
     wait_for(lambda: logs.poll() is None)
     logs.terminate()
     out, _ = logs.communicate(timeout=30)
-    assert [f"| try {number}" in out for number in (1, 2, 3)] == [True] * 3, out
+    # A slow machine may see it come when the first try is over.
+    assert [f"| try {number}" in out for number in (2, 3)] == [True, True], out
