@@ -47,7 +47,7 @@ def make_once(place: Path, make: Callable[[Path], None], progress: Callable[[str
 def remove_tree(path: Path) -> None:
     """Remove a directory and everything in it, also what forbids it; nothing happens when it is not there."""
 
-    def allow(function: Callable[[str], object], name: str, error: object) -> None:
+    def allow(_function: Callable[[str], object], name: str, error: object) -> None:
         raised = error[1] if isinstance(error, tuple) else error  # as `onerror` and as `onexc` have it
         if not isinstance(raised, PermissionError):
             return
@@ -55,7 +55,10 @@ def remove_tree(path: Path) -> None:
             for place in (Path(name).parent, Path(name)):
                 if place.is_relative_to(path):  # what lies above is not ours to change
                     place.chmod(0o700)
-            function(name)
+            if Path(name).is_dir() and not Path(name).is_symlink():
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                Path(name).unlink(missing_ok=True)
         except OSError:
             pass  # gone, or not ours: the next run tries again
 
