@@ -32,7 +32,7 @@ def test_a_secret_name_hides_any_value(name: str) -> None:
         ("TOKEN_URL", "https://auth.example.com/oauth/token"),
         ("MAX_TOKENS", "4096"),
         ("TOKEN_TTL_SECONDS", "3600"),
-        ("PWD", "/work/main"),
+        ("PWD", "/home/me/shop"),
         ("KEYBOARD", "us"),
         ("MONKEY", "banana"),
         ("ENDPOINT", "http://mlflow-server:5000"),
