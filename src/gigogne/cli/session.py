@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from gigogne.errors import ComposeError, UnsupportedError
 from gigogne.orchestrators.native import NativeOrchestrator
 
 if TYPE_CHECKING:
-    from gigogne.compose.locate import Location
+    from gigogne.compose.locate import Places
 
 __all__ = ["Session"]
 
@@ -76,7 +77,7 @@ class Session:
         return 1 if fatal else 0
 
     def _show(self, problem: Problem, engine: ProcessEngine) -> None:
-        place = self._place(problem)
+        place = self._places.find(problem.where)
         if self.printer.as_json:
             at = {"file": str(place.file) if place else "", "line": place.line if place else None}
             self.printer.json({**asdict(problem), **at, "engine": str(engine)})
@@ -84,14 +85,15 @@ class Session:
             text = f"{'problem' if problem.fatal else 'note'}: {self._located(problem)}"
             self.printer.text(text, "red" if problem.fatal else "")
 
-    def _place(self, problem: Problem) -> Location | None:
-        from gigogne.compose.locate import locate
+    @cached_property
+    def _places(self) -> Places:
+        from gigogne.compose.locate import Places
 
-        return locate(problem.where, self.project.files)
+        return Places(self.project.files)
 
     def _located(self, problem: Problem) -> Problem:
         """The problem with the file and the line of its key, as its owner would type them."""
-        place = self._place(problem)
+        place = self._places.find(problem.where)
         if place is None:
             return problem
         here = place.file.is_relative_to(Path.cwd())

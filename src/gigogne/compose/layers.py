@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from gigogne.compose.locate import Location, read_yaml
+from gigogne.compose.locate import Location
+from gigogne.compose.nodes import field, items, read_yaml
 from gigogne.core.model import Service
 
 __all__ = [
@@ -19,15 +20,9 @@ __all__ = [
     "Source",
     "discards_lower",
     "dockerfile_place",
-    "field",
-    "fields",
-    "items",
-    "scalars",
     "service_layers",
     "sources",
 ]
-
-_MERGE = "tag:yaml.org,2002:merge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,45 +52,6 @@ class Layer:
     def at(self, node: yaml.Node) -> Location:
         """The place of a node of this layer."""
         return Location(self.source.file, node.start_mark.line + 1)
-
-
-def fields(node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:
-    """Keys and values of a mapping: its own, then those that `<<:` merges in. The first of a name wins."""
-    own, merged = [], []
-    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        if key.tag == _MERGE:
-            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                merged += fields(part)
-        else:
-            own.append((key, value))
-    return own + merged
-
-
-def field(node: yaml.Node | None, *path: str) -> yaml.Node | None:
-    """The value at a path of keys; None where there is none."""
-    for name in path:
-        node = next((value for key, value in fields(node) if key.value == name), None)
-    return node
-
-
-def items(node: yaml.Node | None) -> list[yaml.Node]:
-    """The entries of a list; one entry alone may stand for itself."""
-    if node is None or node.tag.endswith(":null"):
-        return []
-    return list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
-
-
-def scalars(node: yaml.Node | None) -> Iterator[str]:
-    """Every scalar in a node, keys too, aliases and merges followed."""
-    if isinstance(node, yaml.ScalarNode):
-        yield node.value
-    elif isinstance(node, yaml.SequenceNode):
-        for entry in node.value:
-            yield from scalars(entry)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield from scalars(key)
-            yield from scalars(value)
 
 
 def discards_lower(node: yaml.Node) -> bool:

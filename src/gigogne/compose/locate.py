@@ -11,9 +11,10 @@ from pathlib import Path
 import yaml
 
 from gigogne.compose.binary import run_compose
+from gigogne.compose.nodes import field, fields, items, read_yaml
 from gigogne.errors import ComposeError
 
-__all__ = ["Location", "compose_error", "locate", "read_yaml"]
+__all__ = ["Location", "Places", "compose_error"]
 
 _YAML = re.compile(
     r"(?:failed to parse (?P<file>.+?): )?go-yaml load error.* at L(?P<line>\d+)\.C\d+(?:-\S+)?: (?P<what>.*)", re.S
@@ -95,7 +96,7 @@ def _unknown_key(said: str, files: Sequence[Path]) -> ComposeError | None:
         file, key = Path(top["file"]), top["key"]
         near = difflib.get_close_matches(key, TOP_LEVEL_KEYS, 1)
         hint = f"did you mean `{near[0]}`?" if near else "remove it, or name it x-… to keep it as a note"
-        place = Location(file, _deepest(file, key)[0] or None)
+        place = Location(file, _deepest(read_yaml(file), key)[0] or None)
         return ComposeError(f"{place}: {key}: Compose knows no such key at the top level", hint)
     match = _UNKNOWN.search(said)
     if match is None:
@@ -143,9 +144,7 @@ def _about_service(said: str, files: Sequence[Path]) -> ComposeError | None:
 
 def _names(key: str, files: Sequence[Path]) -> list[str]:
     """The names under a top-level key of the files."""
-    nodes = [node for node in map(read_yaml, _with_includes(files)) if isinstance(node, yaml.MappingNode)]
-    sections = [value for node in nodes for name, value in node.value if name.value == key]
-    return [name.value for node in sections if isinstance(node, yaml.MappingNode) for name, _ in node.value]
+    return [name.value for _, root in _with_includes(files) for name, _ in fields(field(root, key))]
 
 
 def _missing_file(said: str, files: Sequence[Path]) -> ComposeError | None:
@@ -176,34 +175,39 @@ def _about_key(said: str, files: Sequence[Path]) -> ComposeError | None:
 
 def _place(path: str, files: Sequence[Path]) -> str:
     """`file:line` of a dotted path, or the names of the files where no line is found."""
-    found = locate(path, files)
+    found = Places(files).find(path)
     return str(found) if found else ", ".join(map(str, files)) or "Compose files"
 
 
-def locate(path: str, files: Sequence[Path]) -> Location | None:
-    """Where a dotted path, or as much of it as there is, stands in the files and those that they include.
+class Places:
+    """Where keys stand in Compose files and those that they include: each file is read once, for all questions."""
 
-    The deepest place wins; of those, that of the last file, which is the one that Compose takes.
-    """
-    best, depth = None, 2
-    for file in _with_includes(files):
-        line, found = _deepest(file, path)
-        if found >= depth:
-            best, depth = Location(file, line), found
-    return best
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = list(_with_includes(files))
+
+    def find(self, path: str) -> Location | None:
+        """The place of a dotted path, or of as much of it as there is.
+
+        The deepest place wins; of those, that of the last file, which is the one that Compose takes.
+        """
+        best, depth = None, 2
+        for file, root in self._files:
+            line, found = _deepest(root, path)
+            if found >= depth:
+                best, depth = Location(file, line), found
+        return best
 
 
 def _line_with(text: str, files: Sequence[Path]) -> str:
-    for file in _with_includes(files):
+    for file, _ in _with_includes(files):
         for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             if text in line and not line.lstrip().startswith("#"):
                 return f"{file}:{number}: "
     return ""
 
 
-def _deepest(file: Path, path: str) -> tuple[int, int]:
-    """The line (from 1) of the deepest part of a dotted path that a file has, and how many parts that are."""
-    node = read_yaml(file)
+def _deepest(node: yaml.Node | None, path: str) -> tuple[int, int]:
+    """The line (from 1) of the deepest part of a dotted path below a node, and how many parts that are."""
     line, depth, rest = 0, 0, path
     while isinstance(node, yaml.MappingNode) and rest:
         # Keys may hold dots themselves, so take the longest key that the rest of the path begins with.
@@ -220,31 +224,19 @@ def _deepest(file: Path, path: str) -> tuple[int, int]:
     return line, depth
 
 
-def read_yaml(file: Path) -> yaml.Node | None:
-    """The file as YAML nodes, which know their lines; None where there is no such file, or no YAML in it."""
-    try:
-        return yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-
-
-def _with_includes(files: Sequence[Path]) -> Iterator[Path]:
-    """The files, then those that they include (as far as the names are plain: no variables)."""
+def _with_includes(files: Sequence[Path]) -> Iterator[tuple[Path, yaml.Node | None]]:
+    """The files, then those that they include (as far as the names are plain: no variables), each with its YAML."""
     queue, seen = list(files), set[Path]()
     while queue:
         file = queue.pop(0)
         if file in seen or not file.is_file():
             continue
         seen.add(file)
-        yield file
-        try:
-            loaded = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            continue
-        entries = loaded.get("include") or () if isinstance(loaded, dict) else ()
-        for entry in entries:
-            paths = entry.get("path", ()) if isinstance(entry, dict) else entry
-            queue += [file.parent / path for path in ([paths] if isinstance(paths, str) else paths)]
+        root = read_yaml(file)
+        yield file, root
+        for entry in items(field(root, "include")):
+            paths = items(field(entry, "path")) if isinstance(entry, yaml.MappingNode) else [entry]
+            queue += [file.parent / path.value for path in paths]
 
 
 def _file_that_fails(files: Sequence[Path]) -> Path | None:

@@ -14,9 +14,10 @@ from gigogne.compose.dockerfile import dockerfile_variables
 from gigogne.compose.envfiles import env_file_lines
 from gigogne.compose.explanation import FeedKind, Lost, SettingKind, Variable
 from gigogne.compose.interpolation import references
-from gigogne.compose.layers import Layer, Source, dockerfile_place, fields, items, scalars
-from gigogne.compose.layers import field as field_of
+from gigogne.compose.layers import Layer, Source, dockerfile_place
 from gigogne.compose.locate import Location
+from gigogne.compose.nodes import field as field_of
+from gigogne.compose.nodes import fields, items, scalars
 from gigogne.compose.settings import EnvFiles
 from gigogne.core.model import Service
 

@@ -12,8 +12,9 @@ import yaml
 
 from gigogne.compose.evaluation import as_node, evaluate, mapping
 from gigogne.compose.explanation import MountPath
-from gigogne.compose.layers import Layer, Source, discards_lower, field, items
+from gigogne.compose.layers import Layer, Source, discards_lower
 from gigogne.compose.locate import Location
+from gigogne.compose.nodes import field, items
 from gigogne.core.model import Mount, MountType, Project, Service
 
 __all__ = ["mount_paths"]

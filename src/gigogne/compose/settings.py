@@ -13,9 +13,10 @@ from gigogne.compose.envfiles import Line, env_file_lines
 from gigogne.compose.evaluation import as_node, evaluate, mapping
 from gigogne.compose.explanation import Feed, FeedKind, Form, Setting, SettingKind
 from gigogne.compose.interpolation import references, uses
-from gigogne.compose.layers import Layer, discards_lower, fields, items
-from gigogne.compose.layers import field as field_of
+from gigogne.compose.layers import Layer, discards_lower
 from gigogne.compose.locate import Location
+from gigogne.compose.nodes import field as field_of
+from gigogne.compose.nodes import fields, items
 from gigogne.core.model import Project
 
 __all__ = ["EnvFiles", "Written", "env_file_service", "environment_lines", "environment_settings"]
