@@ -14,6 +14,7 @@ import psutil
 import pytest
 from tests.conftest import Workspace
 from tests.scenarios.observe import Maker, left_behind, wait_for
+from tests.scenarios.unshare import run_unshared
 
 ONE = "name: faulty\nservices: {a: {build: ., command: python a.py, volumes: ['data:/data']}}\nvolumes: {data: {}}\n"
 TWO = 'services:\n  a: {build: ., command: "true"}\n'
@@ -93,16 +94,8 @@ def test_a_full_disk(python_project: Maker) -> None:
     code = "import os\nwith open('/data/big', 'wb') as file:\n    while True: file.write(os.urandom(65536))\n"
     workspace = python_project(ONE, {"a.py": code})
     place = Path(workspace.environment["GIGOGNE_DATA_DIR"])
-    mount = f"mount -t tmpfs -o size=3m,mode=755 small '{place}' && exec '{sys.executable}' -m gigogne run"
-    result = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount],
-        cwd=workspace.folder,
-        env={**os.environ, **workspace.environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    mount = f"mount -t tmpfs -o size=3m,mode=755 small '{place}'"
+    result = run_unshared(workspace, mount, "--user", "--map-root-user", "--mount")
     # 120: Python could not write to its own log, on the same disk.
     assert result.returncode in (1, 120) and "No space left on device" in result.stdout + result.stderr
     assert "Traceback" not in result.stderr and not left_behind(str(place))
@@ -114,16 +107,9 @@ def test_a_disk_that_is_full_already(python_project: Maker) -> None:
     """Gigogne itself has no room for its own few files: the message says which and what to do."""
     workspace = python_project(ONE, {"a.py": "print('hello')"})
     place = Path(workspace.environment["GIGOGNE_DATA_DIR"])
-    fill = f"mount -t tmpfs -o size=64k,mode=755 small '{place}'; head -c 1M /dev/zero > '{place}/x' 2> /dev/null"
-    result = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f"{fill}; '{sys.executable}' -m gigogne run"],
-        cwd=workspace.folder,
-        env={**os.environ, **workspace.environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    mount = f"mount -t tmpfs -o size=64k,mode=755 small '{place}'"
+    fill = f"{mount} && ! head -c 1M /dev/zero > '{place}/x' 2> /dev/null"
+    result = run_unshared(workspace, fill, "--user", "--map-root-user", "--mount")
     assert result.returncode == 4, result.stdout + result.stderr
     assert "No space left on device" in result.stdout + result.stderr and "make room" in result.stdout + result.stderr
     assert "Traceback" not in result.stderr

@@ -11,9 +11,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import pytest
 from tests.conftest import Workspace
 from tests.scenarios.observe import Maker, left_behind, wait_for
+from tests.scenarios.unshare import run_unshared
 
 pytestmark = [
     pytest.mark.usefixtures("way"),
@@ -110,7 +112,8 @@ def test_a_taken_port_is_told_before_the_start(python_project: Maker) -> None:
         workspace = python_project(web(port, free_port()), {})
         result = workspace.run("up")
     assert result.returncode == 3, result.stdout
-    assert f"port {port} of 127.0.0.1 is taken by python" in result.stderr and f'"{port + 1}:…"' in result.stderr
+    assert f"port {port} of 127.0.0.1 is taken by {psutil.Process().name()}" in result.stderr
+    assert f'"{port + 1}:…"' in result.stderr
     assert "started" not in result.stdout
 
 
@@ -121,7 +124,7 @@ def test_a_run_goes_on_without_a_taken_port(python_project: Maker) -> None:
         job = "  job: {build: ., command: 'true', depends_on: {web: {condition: service_healthy}}}\n"
         result = python_project(web(port, free_port(), job), {}).run("run")
     assert result.returncode == 0, result.stderr
-    assert f"services.web.ports: port {port} of 127.0.0.1 is taken by python" in result.stdout
+    assert f"services.web.ports: port {port} of 127.0.0.1 is taken by {psutil.Process().name()}" in result.stdout
 
 
 def test_two_servers_on_one_port_are_refused(python_project: Maker) -> None:
@@ -167,15 +170,7 @@ def test_one_loopback_address(workspace: Workspace, way: str) -> None:
     """As on macOS: servers share 127.0.0.1, who finds its port taken moves, and callers are told by rewriting."""
     workspace.write({"docker-compose.yml": ONE_LOOPBACK})
     only = "ip link set lo up && ip addr del 127.0.0.1/8 dev lo && ip addr add 127.0.0.1/32 dev lo"
-    result = subprocess.run(
-        ["unshare", "--net", "sh", "-c", f"{only} && exec '{sys.executable}' -m gigogne run"],
-        cwd=workspace.folder,
-        env={**os.environ, **workspace.environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    result = run_unshared(workspace, only, "--net")
     if way == "sandbox":  # there names are looked up, and a name has no port
         assert result.returncode == 3 and "set GIGOGNE_PROCESS=portable" in result.stderr
         return

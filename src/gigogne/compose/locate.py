@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import yaml
 
 from gigogne.compose.binary import run_compose
 from gigogne.compose.nodes import field, fields, items, read_yaml
+from gigogne.core.suggestion import did_you_mean
 from gigogne.errors import ComposeError
 
 __all__ = ["Location", "Places", "compose_error"]
@@ -94,17 +94,19 @@ def _unknown_key(said: str, files: Sequence[Path]) -> ComposeError | None:
     top = _UNKNOWN_AT_TOP.search(said)
     if top is not None:
         file, key = Path(top["file"]), top["key"]
-        near = difflib.get_close_matches(key, TOP_LEVEL_KEYS, 1)
-        hint = f"did you mean `{near[0]}`?" if near else "remove it, or name it x-… to keep it as a note"
         place = Location(file, _deepest(read_yaml(file), key)[0] or None)
+        hint = _key_hint(key, TOP_LEVEL_KEYS)
         return ComposeError(f"{place}: {key}: Compose knows no such key at the top level", hint)
     match = _UNKNOWN.search(said)
     if match is None:
         return None
     key, path = match["key"], match["path"]
-    near = difflib.get_close_matches(key, SERVICE_KEYS, 1) if path.count(".") == 1 else []
-    hint = f"did you mean `{near[0]}`?" if near else "remove it, or name it x-… to keep it as a note"
+    hint = _key_hint(key, SERVICE_KEYS if path.count(".") == 1 else ())
     return ComposeError(f"{_place(f'{path}.{key}', files)}: {path}.{key}: Compose knows no such key", hint)
+
+
+def _key_hint(key: str, known: Sequence[str]) -> str:
+    return did_you_mean(key, known, quote="`") or "remove it, or name it x-… to keep it as a note"
 
 
 def _missing_env_file(said: str, files: Sequence[Path]) -> ComposeError | None:
@@ -132,9 +134,8 @@ def _about_service(said: str, files: Sequence[Path]) -> ComposeError | None:
     place = _place(f"services.{match['service']}.{key}", files)
     what = match["what"].removesuffix(": invalid compose project")
     kind, _, name = what.removeprefix("undefined ").partition(" ")
-    near = difflib.get_close_matches(name.strip('"'), _names(f"{kind}s", files), 1)
-    if near:
-        hint = f"did you mean {near[0]}?"
+    if meant := did_you_mean(name.strip('"'), _names(f"{kind}s", files)):
+        hint = meant
     elif kind == "service":
         hint = "correct the name, or define it (a service that has profiles must have them switched on: --profile)"
     else:
@@ -153,8 +154,8 @@ def _missing_file(said: str, files: Sequence[Path]) -> ComposeError | None:
     if match is None:
         return None
     file = Path(match["file"])
-    near = difflib.get_close_matches(file.name, [path.name for path in file.parent.glob("*")], 1)
-    hint = f"did you mean {near[0]}?" if near else "correct the path, or make the file"
+    beside = [path.name for path in file.parent.glob("*")]
+    hint = did_you_mean(file.name, beside) or "correct the path, or make the file"
     return ComposeError(f"{_line_with(file.name, files)}{file} does not exist", hint)
 
 

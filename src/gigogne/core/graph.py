@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from gigogne.core.commands import ends_in_idling, server_program
 from gigogne.core.images import is_server_image
 from gigogne.core.model import Condition, Kind, Project, Service
+from gigogne.core.suggestion import did_you_mean
 from gigogne.errors import ComposeError
 
 __all__ = ["KIND_LABEL", "kinds", "never_ends", "reachable", "start_order", "unknown_service", "why_server"]
@@ -113,8 +113,5 @@ def start_order(services: Mapping[str, Service]) -> list[str]:
 def unknown_service(name: str, services: Iterable[str]) -> ComposeError:
     """The error of who asks for a service that is none of these."""
     services = sorted(services)
-    near = difflib.get_close_matches(name, services, 1)
-    known = ", ".join(services) or "none"
-    return ComposeError(
-        f"no service named {name}", f"did you mean {near[0]}?" if near else f"the services are: {known}"
-    )
+    hint = did_you_mean(name, services) or f"the services are: {', '.join(services) or 'none'}"
+    return ComposeError(f"no service named {name}", hint)

@@ -150,9 +150,9 @@ def place_mount(
     copied = None if mount.nocopy or mount.subpath else image
     if not mount.source:
         return replace(_anonymous(scratch, target, copied), read_only=mount.read_only)
-    name = project.volumes.get(mount.source, mount.source)
-    source = paths.volume(name) / mount.subpath
-    _make_volume(source, target, copied, paths.cache / "locks" / f"{name}.lock")
+    source = paths.mounted(mount, project)
+    # Only a whole volume is ever copied to and needs the lock: then the directory has the volume's own name.
+    _make_volume(source, target, copied, paths.cache / "locks" / f"{source.name}.lock")
     return PlacedMount(source, target, mount.read_only)
 
 

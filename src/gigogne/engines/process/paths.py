@@ -19,6 +19,8 @@ from pathlib import Path
 
 from platformdirs import PlatformDirs
 
+from gigogne.core.model import Mount, Project
+
 __all__ = ["Paths"]
 
 
@@ -49,6 +51,10 @@ class Paths:
     def volume(self, name: str) -> Path:
         """The directory that is a named volume. `name` is its real name (`mlops_landing`)."""
         return self.data / "volumes" / name
+
+    def mounted(self, mount: Mount, project: Project) -> Path:
+        """The directory that a mount of a named volume shows: the volume, or a part of it (`subpath`)."""
+        return self.volume(project.volumes.get(mount.source, mount.source)) / mount.subpath
 
     def runs(self, project: str) -> Path:
         """A directory per run, and in it a directory per service with its status file and its logs."""

@@ -13,12 +13,15 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gigogne.core.engine import Run
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.processes import Process
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 __all__ = ["RunDirectories"]
 
@@ -48,7 +51,7 @@ class RunDirectories:
                 self._held.add(run)
         return directory
 
-    def alone(self, doing: str) -> AbstractContextManager[object]:
+    def alone(self, doing: str) -> BaseFileLock:
         """While it holds, no other run of the project does the same."""
         from filelock import FileLock
 
@@ -59,27 +62,13 @@ class RunDirectories:
     def turn(self, run: Run, hurry: Callable[[], bool], *, last: bool) -> Iterator[frozenset[str]]:
         """`Engine.turn`."""
         list_of_needs = self.hold(run.id) / "needs.json"
-        with self._patiently("turn", hurry):
+        with _patiently(self.alone("turn"), hurry):
             if not last:
                 list_of_needs.write_text(json.dumps(run.services), encoding="utf-8")
             others = [path for path in self._directories() if path.name != run.id and self.supervised(path.name)]
             yield frozenset(service for other in others for service in _needs(other))
             if last:
                 list_of_needs.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _patiently(self, doing: str, hurry: Callable[[], bool]) -> Iterator[None]:
-        """Hold a lock; who is in a hurry goes on without it."""
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self._folder / f"{doing}.lock")
-        while not lock.is_locked and not hurry():
-            with contextlib.suppress(Timeout):
-                lock.acquire(timeout=_BREATH)
-        try:
-            yield
-        finally:
-            lock.release()
 
     def supervisors(self) -> dict[str, Process]:
         """The supervisors that live, this process excepted, by run."""
@@ -117,6 +106,20 @@ class RunDirectories:
         for directory in self._directories()[:-_KEPT]:
             if directory.name not in busy and not self.supervised(directory.name):
                 shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _patiently(lock: BaseFileLock, hurry: Callable[[], bool]) -> Iterator[None]:
+    """Hold a lock; who is in a hurry goes on without it."""
+    from filelock import Timeout
+
+    while not lock.is_locked and not hurry():
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=_BREATH)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _folders(directory: Path) -> list[Path]:
