@@ -14,7 +14,7 @@ import click
 
 import gigogne
 from gigogne.cli.console import Printer
-from gigogne.cli.options import Common, common_options
+from gigogne.cli.options import ENGINES, Common, common_options
 from gigogne.compose import load_project
 from gigogne.core.plan import make_plan
 from gigogne.errors import EngineError, GigogneError
@@ -100,7 +100,7 @@ class _InOrder(click.Group):
 @click.version_option(gigogne.__version__, prog_name="gigogne")
 @common_options()
 def cli(_common: Common) -> None:
-    """Run your Compose files, unchanged, with no Docker."""
+    """Run your Compose files, unchanged: in Docker, or with no Docker."""
 
 
 @cli.command(epilog=_RUN_EXAMPLES)
@@ -112,7 +112,9 @@ def cli(_common: Common) -> None:
     "--job-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End a job after this time."
 )
 @click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
-@_words_of_compose("--rm", "--build", "--quiet-pull", "-T", "--no-TTY")
+@click.option("--build", is_flag=True, help="Build images anew, with Docker; else only those that are missing.")
+@click.option("--keep", is_flag=True, help="Keep the containers of jobs that failed, for a look.")
+@_words_of_compose("--rm", "--quiet-pull", "-T", "--no-TTY")
 def run(
     common: Common,
     services: tuple[str, ...],
@@ -120,12 +122,14 @@ def run(
     keep_going: bool,
     job_timeout: float | None,
     as_json: bool,
+    build: bool,
+    keep: bool,
 ) -> int:
     """Run jobs to their end, with the servers they need.
 
     The exit code is that of the first job that failed. Ctrl-C stops everything; a second one at once.
     """
-    session = _session(common, Printer(as_json=as_json), services)
+    session = _session(common, Printer(as_json=as_json), services, build=build, keep=keep)
     plan = make_plan(session.project, services)
     with session.printer, _interrupts(session):
         result = session.execute(plan, jobs=jobs, keep_going=keep_going, job_timeout=job_timeout)
@@ -137,13 +141,14 @@ def run(
 @common_options()
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
-@_words_of_compose("--build", "--quiet-pull", "--remove-orphans")
-def up(common: Common, services: tuple[str, ...], as_json: bool) -> int:
+@click.option("--build", is_flag=True, help="Build images anew, with Docker; else only those that are missing.")
+@_words_of_compose("--quiet-pull", "--remove-orphans")
+def up(common: Common, services: tuple[str, ...], as_json: bool, build: bool) -> int:
     """Keep servers up in the foreground.
 
     With all that they depend on. Ctrl-C stops them.
     """
-    session = _session(common, Printer(as_json=as_json, servers=True), services)
+    session = _session(common, Printer(as_json=as_json, servers=True), services, build=build)
     plan = make_plan(session.project, services or session.servers(), stop=False)
     with session.printer, _interrupts(session):
         return session.execute(plan).code
@@ -160,7 +165,7 @@ def down(common: Common, volumes: bool) -> int:
 
 
 @cli.command(epilog=_CHECK_EXAMPLES)
-@common_options(engines=("auto", "process", "all"))
+@common_options(engines=(*ENGINES, "all"))
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--json", "as_json", is_flag=True, help="One problem a line, as JSON.")
 def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
@@ -174,7 +179,7 @@ def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
         names = (
             make_plan(session.project, services, stop=False).services if services else tuple(session.project.services)
         )
-        return session.check(names, session.every_engine() if common.engine == "all" else [session.engine])
+        return session.check(names, session.engines())
     except GigogneError as error:
         printer.error(error)
         return 1
@@ -250,10 +255,12 @@ def plan(common: Common, services: tuple[str, ...], form: str) -> int:
     return 0
 
 
-def _session(common: Common, printer: Printer, targets: Sequence[str] = ()) -> Session:
+def _session(
+    common: Common, printer: Printer, targets: Sequence[str] = (), *, build: bool = False, keep: bool = False
+) -> Session:
     from gigogne.cli.session import Session  # brings all engines along, which `plan` and `--help` need not wait for
 
-    return Session(common, printer, targets)
+    return Session(common, printer, targets, build=build, keep=keep)
 
 
 @contextmanager

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import platform
-import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -16,7 +13,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +21,7 @@ import gigogne
 from gigogne.cli.console import Printer
 from gigogne.compose.binary import compose_binary
 from gigogne.core.finding import Finding, Probe
+from gigogne.engines.docker.doctor import docker_probes
 from gigogne.engines.process.doctor import process_probes
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import GigogneError
@@ -34,7 +31,6 @@ __all__ = ["examine", "examine_machine", "machine_probes"]
 _COLOURS = {"ok": "green", "note": "yellow", "missing": "bold red"}
 _TRIVIAL = '{"name": "doctor", "services": {"a": {"image": "b", "command": "c d"}}}'
 _PATIENCE = 10.0
-_SOCKET = "/var/run/docker.sock"
 
 
 def examine_machine(printer: Printer) -> int:
@@ -57,7 +53,7 @@ def examine_machine(printer: Printer) -> int:
 
 def machine_probes() -> Mapping[str, Probe]:
     """All that is tried, in the order in which it is shown."""
-    return {"gigogne": _gigogne, "docker-compose": _compose, **process_probes(Paths.of_user()), "Docker": _docker}
+    return {"gigogne": _gigogne, "docker-compose": _compose, **process_probes(Paths.of_user()), **docker_probes()}
 
 
 def examine(probes: Mapping[str, Probe], timeout: float = 60.0) -> list[Finding]:
@@ -125,40 +121,6 @@ def _compose() -> list[Finding]:
     except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
         return [Finding(name, "missing", f"{path} ({origin}) does not read Compose files: {_said(error)}", fix)]
     return [Finding(name, "ok", f"{version} ({origin}): {path}")]
-
-
-def _docker() -> list[Finding]:
-    """Whether a daemon answers. Nothing here needs one."""
-    unneeded = "this version does not use it"
-    host = os.environ.get("DOCKER_HOST", "")
-    place = urlsplit(host or f"unix://{_SOCKET}")
-    # Without the name and the password that may stand before the host.
-    shown = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"
-    tried = host or Path(_SOCKET).exists()
-    try:
-        if tried and place.scheme == "unix" and hasattr(socket, "AF_UNIX"):
-            return [Finding("Docker", "note", f"{_ping(place.path)} answers at {shown}; {unneeded}")]
-        if shutil.which("docker"):  # it knows of contexts, TLS and ssh
-            version = _ask(["docker", "version", "--format", "{{.Server.Version}}"])
-            return [Finding("Docker", "note", f"Docker {version} answers; {unneeded}")]
-    except (OSError, http.client.HTTPException, subprocess.SubprocessError) as error:
-        return [Finding("Docker", "note", f"no daemon answers: {_said(error)}; {unneeded}")]
-    asked = f" was asked at {shown}, because there is no docker command" if host else ""
-    return [Finding("Docker", "note", f"none{asked}; {unneeded}")]
-
-
-def _ping(path: str) -> str:
-    """What the daemon behind a Unix socket calls itself."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
-        stream.settimeout(_PATIENCE)
-        stream.connect(path)
-        connection = http.client.HTTPConnection("localhost")
-        connection.sock = stream
-        connection.request("GET", "/_ping")
-        answer = connection.getresponse()
-        if answer.status != http.HTTPStatus.OK:
-            raise http.client.HTTPException(f"it answers {answer.status}")
-        return str(answer.headers.get("Server", "a daemon without a name"))
 
 
 def _ask(command: Sequence[str], text: str = "") -> str:

@@ -76,6 +76,7 @@ def _mount_fact(mount: MountPath) -> dict[str, Any]:
         "written": mount.written,
         **_place_fact(mount.where),
         "source": mount.source,
+        "outside": list(mount.outside),
         "place": None if mount.place is None else str(mount.place),
         "target": mount.target,
         "read_only": mount.read_only,
@@ -153,7 +154,9 @@ class _Words:
         table = _table()
         for mount in mounts:
             chain = [f"{self.short(mount.where)}  {mount.written}" if mount.where else mount.written]
-            chain += [mount.source] if mount.source else []
+            # From the daemon's host through this container to the module, on one line.
+            through = [*mount.outside, mount.source, mount.target] if mount.outside else [mount.source]
+            chain += [" → ".join(through)] if mount.source else []
             chain += [str(mount.place)] if mount.place and str(mount.place) != mount.source else []
             steps = Text("\n→ ".join(filter(None, chain)) or "no line names it")
             for where in mount.overrides:
@@ -185,7 +188,8 @@ class _Words:
     def _feed(self, feed: Feed) -> str:
         if feed.kind is FeedKind.UNSET:
             return "not set in the shell, nor in an env file"
-        found = f"from {self.short(feed.where or feed.kind)}"
+        way = "the shell outside → " if feed.kind is FeedKind.HOST_CONTAINER else ""
+        found = f"from {way}{self.short(feed.where or feed.kind)}"
         if feed.taken:
             found += " is empty: the default" if feed.taken == "default" else ": the replacement"
         hides = ", ".join(self.short(where) for where in feed.hides)

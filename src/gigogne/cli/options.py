@@ -11,7 +11,9 @@ import click
 
 from gigogne.compose import LoadOptions
 
-__all__ = ["Common", "common_options"]
+__all__ = ["ENGINES", "Common", "common_options"]
+
+ENGINES = ("auto", "process", "docker")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -21,7 +23,7 @@ class Common:
     """What the common options say."""
 
     load: LoadOptions = field(default_factory=LoadOptions)
-    engine: str = "auto"
+    engine: str = ""
 
     def merged(self, given: dict[str, Any]) -> Common:
         """These options with those of one command line added; the later one wins."""
@@ -36,7 +38,7 @@ class Common:
 
 
 def common_options(
-    *, engines: Sequence[str] = ("auto", "process"), file: Sequence[str] = ("-f", "--file")
+    *, engines: Sequence[str] = ENGINES, file: Sequence[str] = ("-f", "--file")
 ) -> Callable[[_Command], _Command]:
     """Add the common options; the command gets them as one `Common`, its first argument.
 
@@ -53,7 +55,7 @@ def common_options(
         click.option(
             "--engine",
             type=click.Choice(engines),
-            help="Where services run. auto is process, with no Docker, in this version.",
+            help="Where services run: auto is docker where a daemon answers, else process. Or set GIGOGNE_ENGINE.",
         ),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,17 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gigogne.cli.console import Printer
+from gigogne.cli.engines import asked_engine, choose_engine, every_engine
 from gigogne.cli.observe import as_table, moment, observed, show_logs
 from gigogne.cli.options import Common
 from gigogne.cli.summary import Watermark, summary
 from gigogne.compose import LoadOptions, load_project
-from gigogne.core.engine import Run
+from gigogne.core.engine import Engine, Run
 from gigogne.core.events import Notice, Preparing
 from gigogne.core.graph import kinds, reachable, start_order
 from gigogne.core.lint import lint
 from gigogne.core.model import Kind, Problem
 from gigogne.core.outcome import Result
-from gigogne.core.plan import Action, Plan
+from gigogne.core.plan import Plan
 from gigogne.engines.process.engine import ProcessEngine
 from gigogne.errors import ComposeError, UnsupportedError
 from gigogne.orchestrators.native import NativeOrchestrator
@@ -36,10 +38,22 @@ __all__ = ["Session"]
 class Session:
     """A loaded project, its engine, and the printer that tells what happens to it."""
 
-    def __init__(self, common: Common, printer: Printer, targets: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        common: Common,
+        printer: Printer,
+        targets: Sequence[str] = (),
+        *,
+        build: bool = False,
+        keep: bool = False,
+    ) -> None:
         self.printer = printer
-        self.project = load_project(common.load, targets)
-        self.engine = ProcessEngine.of_this_machine(self._progress)
+        self.asked = asked_engine(common.engine)
+        # Side by side: one waits for Compose, the other for Docker.
+        with ThreadPoolExecutor(1) as pool:
+            chosen = pool.submit(choose_engine, self.asked, self._progress, build=build, keep=keep)
+            self.project = load_project(common.load, targets)
+            self.engine, self._remarked = chosen.result()
         self._orchestrator: NativeOrchestrator | None = None
         self._interrupted = 0
         self._watermark: Watermark | None = None
@@ -47,9 +61,15 @@ class Session:
     def _progress(self, service: str, text: str) -> None:
         self.printer.emit(Preparing(service, text))
 
-    def every_engine(self) -> list[ProcessEngine]:
-        """All engines, in all the ways that this machine allows."""
-        return ProcessEngine.every_way(self._progress)
+    def engines(self) -> list[Engine]:
+        """The engines that `check` asks: the chosen one, or all that this machine allows."""
+        return every_engine(self._progress) if self.asked == "all" else [self.engine]
+
+    def _at_work(self) -> list[Engine]:
+        """The engines that may have something of the project: without a word of it, the process engine too."""
+        if self.asked != "auto" or isinstance(self.engine, ProcessEngine):
+            return [self.engine]
+        return [self.engine, ProcessEngine.of_this_machine(self._progress)]
 
     def servers(self) -> tuple[str, ...]:
         """The project's servers.
@@ -62,7 +82,7 @@ class Session:
             raise ComposeError("the project has no servers, only jobs", "run them: gigogne run")
         return found
 
-    def check(self, names: Sequence[str], engines: Sequence[ProcessEngine]) -> int:
+    def check(self, names: Sequence[str], engines: Sequence[Engine]) -> int:
         """Print every problem and notice of these services, on each engine; 1 where there is a problem, else 0."""
         fatal = 0
         for engine in engines:
@@ -76,7 +96,7 @@ class Session:
             fatal += found
         return 1 if fatal else 0
 
-    def _show(self, problem: Problem, engine: ProcessEngine) -> None:
+    def _show(self, problem: Problem, engine: Engine) -> None:
         place = self._places.find(problem.where)
         if self.printer.as_json:
             at = {"file": str(place.file) if place else "", "line": place.line if place else None}
@@ -108,9 +128,8 @@ class Session:
         Raises:
             UnsupportedError: The files or the engine cannot do all of it; nothing was started.
         """
-        stops = any(step.action is Action.STOP for step in plan.steps)
         general = lint(self.project, plan.services)
-        special = self.engine.check(self.project, plan.services, publish=not stops)
+        special = self.engine.check(self.project, plan.services, publish=plan.stays)
         fatal = [self._located(problem) for problem in _unique([*general, *special]) if problem.fatal]
         if any(problem.wrong for problem in fatal):
             raise ComposeError("\n".join(map(str, fatal)))
@@ -133,6 +152,8 @@ class Session:
 
     def _remark(self, general: Sequence[Problem], special: Sequence[Problem]) -> None:
         """Say in full what this run does in another way and asks for something; count the rest."""
+        if self._remarked:
+            self.printer.emit(Notice("", self._remarked))
         small = [p for p in general if p.service] + [p for p in special if p.service and not p.hint]
         for problem in _unique([*general, *special]):
             if self.printer.as_json or problem not in small:
@@ -174,7 +195,7 @@ class Session:
 
     def ps(self, *, ended: bool) -> None:
         """Print what runs of the project."""
-        services = observed(self.engine, self.project, ended=ended)
+        services = [each for engine in self._at_work() for each in observed(engine, self.project, ended=ended)]
         if self.printer.as_json:
             for service in services:
                 self.printer.json(service)
@@ -195,8 +216,10 @@ class Session:
             reachable(self.project, [name])
         after = moment(since) if since else 0.0
         printer = self.printer
+        engines = self._at_work()
+        heard = [engine for engine in engines if engine.find(self.project, ended=True)]
         shown = show_logs(
-            self.engine,
+            (heard or engines)[0],
             self.project,
             services,
             printer.emit,
@@ -210,15 +233,19 @@ class Session:
 
     def down(self, *, volumes: bool) -> None:
         """Stop everything of the project that runs, in this or any other run, and remove what it left."""
-        for run in self.engine.end_runs(self.project):
+        for engine in self._at_work():
+            self._down(engine, volumes=volumes)
+
+    def _down(self, engine: Engine, *, volumes: bool) -> None:
+        for run in engine.end_runs(self.project):
             self.printer.text(f"run {run} ended")
-        handles = self.engine.find(self.project)
+        handles = engine.find(self.project)
         order = {name: number for number, name in enumerate(start_order(self.project.services))}
         for handle in sorted(handles, key=lambda handle: order.get(handle.service, -1), reverse=True):
             service = self.project.services.get(handle.service)
-            self.engine.stop(handle, grace=service.stop_grace_period if service else 10.0)
+            engine.stop(handle, grace=service.stop_grace_period if service else 10.0)
             self.printer.text(f"{handle.service} stopped")
-        self.engine.remove(self.project, volumes=volumes)
+        engine.remove(self.project, volumes=volumes)
         removed = "logs and volumes removed" if volumes else "logs removed, volumes kept (down -v removes them)"
         self.printer.text(f"{self.project.name}: {len(handles)} stopped; {removed}")
 

@@ -12,10 +12,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gigogne.core.engine import Engine
 from gigogne.core.model import Kind, MountType, Project
 from gigogne.core.outcome import Outcome, Result, Verdict
 from gigogne.core.plan import Action, Plan
-from gigogne.engines.process.engine import ProcessEngine
 
 __all__ = ["Watermark", "Written", "summary"]
 
@@ -48,7 +48,7 @@ class Watermark:
     since: float
 
     @classmethod
-    def now(cls, plan: Plan, project: Project, engine: ProcessEngine) -> Watermark:
+    def now(cls, plan: Plan, project: Project, engine: Engine) -> Watermark:
         """The mark to set before a run begins."""
         found: dict[str, Path] = {}
         for step in plan.launches:
@@ -57,10 +57,9 @@ class Watermark:
             for mount in project.services[step.service].mounts:
                 if mount.read_only or mount.type not in (MountType.BIND, MountType.VOLUME) or not mount.source:
                     continue
-                name = project.volumes.get(mount.source, mount.source)
-                found[mount.source] = (
-                    engine.paths.volume(name) if mount.type is MountType.VOLUME else Path(mount.source)
-                )
+                place = engine.place(mount, project)
+                if place is not None:
+                    found[mount.source] = place
         return cls(found, time.time())
 
     def written(self) -> Iterator[Written]:
@@ -81,7 +80,7 @@ def _sizes(directory: Path) -> Iterator[tuple[int, float]]:
 
 
 def summary(
-    result: Result, plan: Plan, project: Project, engine: ProcessEngine, mark: Watermark
+    result: Result, plan: Plan, project: Project, engine: Engine, mark: Watermark
 ) -> tuple[RenderableType, dict[str, Any]]:
     """The summary, for people and as plain JSON types."""
     written = list(mark.written())
@@ -153,14 +152,15 @@ def _written(written: list[Written]) -> Table:
     return table
 
 
-def _look(result: Result, servers: dict[str, str], engine: ProcessEngine, project: Project) -> Text:
+def _look(result: Result, servers: dict[str, str], engine: Engine, project: Project) -> Text:
     lines = []
     if servers:
         addresses = ", ".join(f"{name} at {where}" for name, where in servers.items())
         lines.append(f"look:  gigogne up {' '.join(servers)}   ({addresses})")
     if result.code:
         failed = next((outcome.service for outcome in result.outcomes if outcome.verdict is Verdict.FAILED), None)
-        lines += [f"logs:  {engine.paths.runs(project.name) / result.run / failed}"] if failed else []
+        left = [h.data["left"] for h in engine.find(project, ended=True) if h.service == failed and h.data["left"]]
+        lines += [f"logs:  {left[-1]}"] if left else []
     lines.append("clean: gigogne down -v   (removes the volumes and the servers' data)")
     return Text("\n".join(lines), "dim")
 

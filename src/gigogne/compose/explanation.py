@@ -31,6 +31,7 @@ class FeedKind(StrEnum):
     """Where Compose found a variable that a Compose file refers to."""
 
     SHELL = "the shell"
+    HOST_CONTAINER = "the host container"  # and before that, the shell in which `gigogne nest` was typed
     FILE = "an env file"
     COMPOSE = "Compose itself"
     UNSET = "nowhere"
@@ -83,18 +84,22 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A variable that is set somewhere and does not reach the service: `where` it is, the reason, what to do."""
+    """A variable that is set somewhere and does not reach the service: `where` it is, the reason, what to do.
+
+    `layer` is where it is lost in place of a line.
+    """
 
     name: str
     where: Location | None
     reason: str
     fix: str
     value: str | None = field(default=None, repr=False)
+    layer: FeedKind = FeedKind.SHELL
 
     @property
     def place(self) -> str:
         """`where` in words."""
-        return str(self.where) if self.where else str(FeedKind.SHELL)
+        return str(self.where or self.layer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,7 @@ class MountPath:
         content: What is there now: `3 entries`, `empty`, `1.2 kB`.
         problem: What is wrong with it, with what to do; empty where nothing is.
         overrides: Lines that mount something else at the same target, and lose.
+        outside: What `source` is outside the container in which Gigogne is at work, the daemon's host first.
     """
 
     kind: str
@@ -124,6 +130,7 @@ class MountPath:
     content: str
     problem: str = ""
     overrides: tuple[Location, ...] = ()
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,8 @@ def load_project(options: LoadOptions, targets: Sequence[str] = ()) -> Project:
             raw, warnings = _canonical(replace(options, profiles=(*options.profiles, *wanted)))
     files = compose_files(options)
     directory = Path(options.directory) if options.directory else files[0].parent if files else Path()
-    project = project_of(raw, directory=directory.absolute(), files=files, warnings=warnings)
+    env_files = tuple(Path(name).absolute() for name in options.env_files)
+    project = project_of(raw, directory=directory.absolute(), files=files, warnings=warnings, env_files=env_files)
     return replace(project, services={name: _with_image_healthcheck(s) for name, s in project.services.items()})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,11 @@ _NOT_FOR_SERVICES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "BUILDX_")
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a service. `feeding` are the project's env files, `entries` those of the service."""
+    """What is known of a service.
+
+    `feeding` are the project's env files, `entries` those of the service; `unset` are the variables that Compose finds
+    nowhere, and takes for empty.
+    """
 
     service: Service
     variables: Sequence[Variable]
@@ -38,6 +42,7 @@ class Evidence:
     feeding: Sequence[Path]
     env_files: EnvFiles = field(repr=False)
     entries: Sequence[Mapping[str, Any]] = ()
+    unset: Collection[str] = ()
 
     @cached_property
     def known(self) -> dict[str, Variable]:
@@ -74,6 +79,7 @@ def lost_variables(evidence: Evidence) -> tuple[Lost, ...]:
         *_of_env_files(evidence),
         *_of_shell(evidence),
         *_without_value(evidence),
+        *_of_host_container(evidence),
         *_build_arguments(evidence),
     )
 
@@ -136,27 +142,42 @@ def _of_shell(evidence: Evidence) -> Iterator[Lost]:
 
 def _without_value(evidence: Evidence) -> Iterator[Lost]:
     """Names that are passed through, and that nothing sets."""
-    fix = "set it in the shell or in .env"
     for variable in evidence.variables:
         winner = variable.settings[0]
         if variable.value is None and any(feed.kind is FeedKind.UNSET for feed in winner.feeds):
             hidden = [str(s.where or s.kind) for s in variable.settings[1:] if s.value is not None]
-            reason, hint = "it is passed through, and neither the shell nor an env file sets it", fix
+            reason, hint = _not_set(evidence, variable.name)
             blind = [file for layer in evidence.layers for file in layer.source.env_files]
             blind = [file for file in blind if variable.name in evidence.env_files.values[file]]
             if blind:
                 where = evidence.env_files.where(blind[0], variable.name)
-                reason = f"it is passed through, and Compose does not look into {where} for a name alone in a map"
+                reason = f"Compose does not look into {where} for a name alone in a map"
                 hint = f"write {variable.name}: ${{{variable.name}}} there"
             reason += f"; the name alone hides {', '.join(hidden)}" if hidden else ""
             hint += ", or remove the line" if hidden else ""
-            yield Lost(variable.name, winner.where, reason, hint)
+            yield Lost(variable.name, winner.where, f"it is passed through, and {reason}", hint)
     for entry in evidence.entries:
         file = Path(entry["path"])
         for name, line in env_file_lines(file, raw=entry.get("format") == "raw").items():
             if line.passed and name not in evidence.known:
-                reason = "it has no value there, and neither the shell nor .env sets it"
-                yield Lost(name, Location(file, line.number), reason, fix)
+                reason, fix = _not_set(evidence, name)
+                yield Lost(name, Location(file, line.number), f"it has no value there, and {reason}", fix)
+
+
+def _not_set(evidence: Evidence, name: str) -> tuple[str, str]:
+    """Why Compose finds no value for a name, and what to do about it."""
+    if evidence.env_files.host_container:
+        return evidence.env_files.host_container.loss(name)
+    return "neither the shell nor an env file sets it", "set it in the shell or in .env"
+
+
+def _of_host_container(evidence: Evidence) -> Iterator[Lost]:
+    """What `${…}` refers to, and the host container has not: it may well be set in the shell outside."""
+    host_container = evidence.env_files.host_container
+    if host_container is not None:
+        for name in sorted(evidence.read.intersection(evidence.unset)):
+            reason, fix = host_container.loss(name)
+            yield Lost(name, None, f"it is empty: {reason}", fix, layer=FeedKind.HOST_CONTAINER)
 
 
 def _build_arguments(evidence: Evidence) -> Iterator[Lost]:

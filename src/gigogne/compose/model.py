@@ -26,7 +26,12 @@ _FILES = {"secrets": "/run/secrets", "configs": "/"}
 
 
 def project_of(
-    raw: Mapping[str, Any], *, directory: Path, files: tuple[Path, ...], warnings: tuple[str, ...] = ()
+    raw: Mapping[str, Any],
+    *,
+    directory: Path,
+    files: tuple[Path, ...],
+    warnings: tuple[str, ...] = (),
+    env_files: tuple[Path, ...] = (),
 ) -> Project:
     """The typed project of a canonical model."""
     plain = _unescaped(raw)
@@ -41,6 +46,8 @@ def project_of(
         volumes=volumes,
         extension=plain.get("x-gigogne") or {},
         warnings=warnings,
+        env_files=env_files,
+        raw=raw,
     )
 
 

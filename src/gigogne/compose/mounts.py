@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -41,6 +41,7 @@ def mount_paths(
     every: Sequence[Source],
     env_files: Sequence[Path],
     place: Callable[[Mount], Path | None],
+    outside: Callable[[str], Sequence[str]],
 ) -> tuple[MountPath, ...]:
     """The mounts of a service: volumes, tmpfs, secrets and configs. `env_files` feed `${…}`, the winning one first."""
     lines = _volume_lines(project, layers, env_files)
@@ -52,7 +53,13 @@ def mount_paths(
         if chain[0].section in _FOLDERS and not chain[0].text.startswith("file: ")
     }
     mounts = [mount for mount in service.mounts if mount.target not in others]
-    found = [_path(project, service, mount, lines.get(mount.target, ()), place(mount)) for mount in mounts]
+    found = [
+        replace(
+            _path(project, service, mount, lines.get(mount.target, ()), place(mount)),
+            outside=tuple(outside(mount.source)) if mount.type is MountType.BIND else (),
+        )
+        for mount in mounts
+    ]
     return (*found, *_not_of_files(others, project, env_files))
 
 

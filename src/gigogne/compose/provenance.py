@@ -25,6 +25,7 @@ from gigogne.compose.locate import Location, compose_error
 from gigogne.compose.lost import Evidence, lost_variables
 from gigogne.compose.mounts import mount_paths
 from gigogne.compose.settings import EnvFiles, env_file_service, environment_lines, environment_settings
+from gigogne.core.lint import unset_variable
 from gigogne.core.model import Mount, Project, Service
 from gigogne.errors import ComposeError
 
@@ -32,7 +33,11 @@ __all__ = ["explanation"]
 
 
 def explanation(
-    options: LoadOptions, project: Project, service: str, place: Callable[[Mount], Path | None]
+    options: LoadOptions,
+    project: Project,
+    service: str,
+    place: Callable[[Mount], Path | None],
+    outside: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> Explanation:
     """Explain one service.
 
@@ -41,6 +46,7 @@ def explanation(
         project: The project, with the service in it.
         service: Its name.
         place: Where the engine keeps what a mount shows, on this machine; None where it cannot say.
+        outside: What a path is outside the container in which Gigogne is at work, the daemon's host first.
 
     Raises:
         ComposeError: There is no such service, or Compose refuses the files.
@@ -60,13 +66,14 @@ def explanation(
         asked = pool.submit(_unresolved, options, service)
         included = (file for layer in layers for file in layer.source.env_files)
         read = tuple(dict.fromkeys((*feeding, *included)))
-        mounts = pool.submit(mount_paths, project, made, layers, every, read, place)
+        mounts = pool.submit(mount_paths, project, made, layers, every, read, place, outside)
         env_files = EnvFiles.read(read, project, os.environ)
         unresolved = asked.result()
         entries = tuple(unresolved.get("env_file") or ())
         settings = _Settings(project, made, unresolved.get("environment") or {}, entries, feeding, env_files)
         variables = settings.variables(layers, every, pool)
-        evidence = Evidence(made, variables, layers, every, feeding, env_files, entries)
+        unset = frozenset(map(unset_variable, project.warnings))
+        evidence = Evidence(made, variables, layers, every, feeding, env_files, entries, unset)
         notes = tuple(_notes(made, entries))
         return Explanation(service, directory, variables, lost_variables(evidence), mounts.result(), notes)
 

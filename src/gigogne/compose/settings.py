@@ -12,6 +12,7 @@ import yaml
 from gigogne.compose.envfiles import Line, env_file_lines
 from gigogne.compose.evaluation import as_node, evaluate, mapping
 from gigogne.compose.explanation import Feed, FeedKind, Form, Setting, SettingKind
+from gigogne.compose.host_container import HostContainer
 from gigogne.compose.interpolation import references, uses
 from gigogne.compose.layers import Layer, discards_lower
 from gigogne.compose.locate import Location
@@ -39,11 +40,15 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class EnvFiles:
-    """Env files that feed `${…}`: what Compose reads from each, and on which line."""
+    """Env files that feed `${…}`: what Compose reads from each, and on which line; and the shell that they yield to.
+
+    `host_container` is the one in which this shell is.
+    """
 
     values: Mapping[Path, Mapping[str, str]] = field(repr=False)
     lines: Mapping[Path, Mapping[str, Line]]
     shell: Mapping[str, str] = field(repr=False)
+    host_container: HostContainer | None = None
 
     @classmethod
     def read(cls, files: Sequence[Path], project: Project, shell: Mapping[str, str]) -> EnvFiles:
@@ -54,7 +59,7 @@ class EnvFiles:
             file: {name: value for name, value in _environment(found, str(number)).items() if value is not None}
             for number, file in enumerate(files)
         }
-        return cls(values, {file: env_file_lines(file) for file in files}, shell)
+        return cls(values, {file: env_file_lines(file) for file in files}, shell, HostContainer.of(shell))
 
     def where(self, file: Path, name: str) -> Location:
         """The line of a variable in one of the files."""
@@ -65,7 +70,8 @@ class EnvFiles:
         """Where Compose finds a variable, when it looks in the shell and then in these files."""
         places = tuple(self.where(file, name) for file in files if name in self.values[file])
         if name in self.shell:
-            return Feed(name, FeedKind.SHELL, None, taken, places)
+            from_outside = self.host_container is not None and self.host_container.passes(name)
+            return Feed(name, FeedKind.HOST_CONTAINER if from_outside else FeedKind.SHELL, None, taken, places)
         if places:
             return Feed(name, FeedKind.FILE, places[0], taken, places[1:])
         return Feed(name, FeedKind.UNSET if value is None else FeedKind.COMPOSE, None, taken)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from gigogne.core.model import Problem, Project, Service
+from gigogne.core.model import Mount, Problem, Project, Service
 
 __all__ = ["Engine", "Handle", "Line", "Run", "State", "Status"]
 
@@ -28,11 +29,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What an engine observes of a service; `code` is its exit code once it has ended (128 + N after signal N)."""
+    """What an engine observes of a service; `code` is its exit code once it has ended (128 + N after signal N).
+
+    `settled` says that the engine has followed the restart policy itself, to its end.
+    """
 
     state: State
     code: int | None = None
     detail: str = ""
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,8 @@ class Handle:
 
     `data` is the engine's own (a process id, a container id), of which all know `title` (what runs, in words, where
     that is not plain), `address` (where a server is reached from this machine), `orphan` (whether its supervisor is
-    dead) and `began` (when it was started, in seconds since the epoch); `run` is the id of the run that started it.
+    dead), `began` (when it was started, in seconds since the epoch) and `left` (where what it leaves when it has failed
+    is looked at, empty where nothing is left); `run` is the id of the run that started it, empty where none did.
     """
 
     service: str
@@ -128,6 +134,10 @@ class Engine(Protocol):
         """Ask the service to end by its stop signal, and end it after `grace` seconds. Safe to call twice."""
         ...
 
+    def discard(self, handle: Handle) -> None:
+        """Give back what an ended try of a service holds: nobody waits for it or reads it any more."""
+        ...
+
     def find(self, project: Project, *, ended: bool = False) -> list[Handle]:
         """The services of the project that run now, whoever started them; with `ended`, also the last that ended."""
         ...
@@ -138,4 +148,12 @@ class Engine(Protocol):
 
     def remove(self, project: Project, *, volumes: bool) -> None:
         """Remove what the project left: state of ended services and, with `volumes`, its named volumes."""
+        ...
+
+    def place(self, mount: Mount, project: Project) -> Path | None:
+        """Where what a mount shows lies on this machine; None where that cannot be reached, or is forgotten."""
+        ...
+
+    def where(self, service: Service, project: Project) -> str:
+        """How to reach a server from this machine, in words."""
         ...

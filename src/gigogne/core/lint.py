@@ -11,16 +11,19 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import PurePosixPath
 
 from gigogne.core.commands import only_idles
 from gigogne.core.graph import KIND_LABEL, kinds, never_ends
-from gigogne.core.images import default_credentials, names_no_version
+from gigogne.core.images import default_credentials, names_no_version, repository
 from gigogne.core.model import Condition, Dependency, Kind, Mount, MountType, Port, Problem, Project, Service
 
-__all__ = ["lint"]
+__all__ = ["lint", "unset_variable"]
 
 _UNSET = re.compile(r'The "([^"]+)" variable is not set\. Defaulting to a blank string\.')
 _DRIVE = re.compile(r"[A-Za-z]:[/\\].*")
+_BARE = frozenset(("alpine", "busybox", "debian", "ubuntu"))
+_CODE = frozenset((".py", ".sh", ".r", ".R", ".jl", ".js", ".ts", ".rb"))
 _SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 
 
@@ -42,32 +45,98 @@ def lint(project: Project, services: Collection[str] | None = None) -> list[Prob
     """
     known = _Known(project, kinds(project))
     chosen = [s for name, s in project.services.items() if services is None or name in services]
-    problems = [_warning(text) for text in project.warnings]
+    problems = [_warning(text, project) for text in project.warnings]
     problems += [problem for service in chosen for rule in _RULES for problem in rule(service, known)]
     return [*problems, *_taken_ports(chosen, known)]
 
 
-def _warning(text: str) -> Problem:
-    unset = _UNSET.fullmatch(text)
-    if unset is None:
+def unset_variable(warning: str) -> str:
+    """The variable of which a warning of Compose says that it is not set; empty where it says something else."""
+    unset = _UNSET.fullmatch(warning)
+    return unset[1] if unset else ""
+
+
+def _warning(text: str, project: Project) -> Problem:
+    name = unset_variable(text)
+    if not name:
         return Problem("", "", text, fatal=False)
-    name = unset[1]
     hint = (
         f"set {name} in .env or in the shell, or write ${{{name}:-default}}; where it has to be set, "
         f"${{{name}:?message}}; a dollar sign itself is written $$"
     )
-    return Problem("", "", f"the variable {name} is not set, and so is empty", hint, fatal=False)
+    message = f"the variable {name} is not set, and so is empty"
+    having = [service.name for service in project.services.values() if service.environment.get(name)]
+    if having:
+        message += f" in the Compose files: the {name} of {having[0]}'s environment or env_file does not feed ${{…}}"
+        hint = f"set {name} in the shell or in the .env beside the Compose file; or name the file: --env-file FILE"
+    return Problem("", "", message, hint, fatal=False)
 
 
 def _idle_command(service: Service, known: _Known) -> Iterator[Problem]:
     if KIND_LABEL in service.labels or not only_idles(service):
         return
+    held = _held_volumes(service, known)
+    if not held:
+        message = "the command only keeps the container alive: nothing runs in it until somebody types docker exec"
+        hint = f"put the real command here, or label it {KIND_LABEL}: server if that is what it is for"
+        yield _notice(service, _command_key(service), message, hint)
+        return
+    volumes = " and ".join(dict.fromkeys(source for source, _ in held))
+    others = dict.fromkeys(name for _, name in held)
+    waiting = [name for name in known.project.services if _depends_on(known.project.services[name], service)]
+    cut = f", and from depends_on of {', '.join(waiting)}" if waiting else ""
     yield _notice(
         service,
         _command_key(service),
-        "the command only keeps the container alive: nothing runs in it until somebody types docker exec",
-        f"put the real command here, or label it {KIND_LABEL}: server if that is what it is for",
+        f"the command only keeps the container alive, for {volumes}, which {', '.join(others)} mounts too: a named "
+        "volume needs no container to stay, and `docker compose up` never ends of itself with this one",
+        f"remove {service.name}{cut}: the volume stays until somebody removes it (docker compose down -v)",
     )
+
+
+def _held_volumes(service: Service, known: _Known) -> list[tuple[str, str]]:
+    """The named volumes that the service has in common with others, and has nothing but: each with another's name."""
+    own = {mount.source if mount.type is MountType.VOLUME else "" for mount in service.mounts}
+    # Of another image it may be meant to fill the volume: that of a bare system has nothing to give.
+    if service.build is not None or repository(service.image) not in _BARE or "" in own:
+        return []
+    return [
+        (mount.source, other.name)
+        for other in known.project.services.values()
+        for mount in other.mounts
+        if other is not service and mount.type is MountType.VOLUME and mount.source in own
+    ]
+
+
+def _depends_on(service: Service, other: Service) -> bool:
+    return any(dependency.service == other.name for dependency in service.depends_on)
+
+
+def _hidden_code(service: Service, known: _Known) -> Iterator[Problem]:
+    """A named volume over the program of an image that is built here: only what it had while it was empty runs."""
+    scripts = list(_scripts(service)) if service.build is not None else []
+    for mount in service.mounts:
+        if mount.type is not MountType.VOLUME or not mount.source or mount.subpath or mount.nocopy:
+            continue
+        inside = [script for script in scripts if script.is_relative_to(posixpath.normpath(mount.target))]
+        if inside:
+            message = (
+                f"{inside[0]} is run from the volume {mount.source}, which gets the image's files only while it is "
+                "empty: after a change and a rebuild the old code still runs"
+            )
+            hint = (
+                f"remove {mount.source}:{mount.target}, and the image's own code runs; or mount the folder of the code "
+                f"there (- ./{PurePosixPath(mount.target).name}:{mount.target}:ro)"
+            )
+            yield _notice(service, "volumes", message, hint)
+
+
+def _scripts(service: Service) -> Iterator[PurePosixPath]:
+    """The files of code that the command names, where it is certain which they are."""
+    for word in (*(service.entrypoint or ()), *(service.command or ())):
+        path = PurePosixPath(service.working_dir, word)
+        if path.suffix in _CODE and path.is_absolute() and not word.startswith("-"):
+            yield PurePosixPath(posixpath.normpath(path))
 
 
 def _endless_wait(service: Service, known: _Known) -> Iterator[Problem]:
@@ -219,4 +288,13 @@ def _notice(service: Service, key: str, message: str, hint: str) -> Problem:
 
 
 _Rule = Callable[[Service, _Known], Iterator[Problem]]
-_RULES: tuple[_Rule, ...] = (_idle_command, _endless_wait, _conditions, _fixed_names, _image, _credentials, _mounts)
+_RULES: tuple[_Rule, ...] = (
+    _idle_command,
+    _hidden_code,
+    _endless_wait,
+    _conditions,
+    _fixed_names,
+    _image,
+    _credentials,
+    _mounts,
+)

@@ -189,7 +189,8 @@ class Project:
     """A loaded set of Compose files.
 
     `volumes` maps the key of each top-level volume to its real name (`data` → `mlops_data`); `extension` is the
-    top-level `x-gigogne`; `warnings` is what Compose warned of (a variable that is not set …).
+    top-level `x-gigogne`; `warnings` is what Compose warned of (a variable that is not set …). `env_files` are those
+    of `--env-file`. `raw` is Compose's canonical model itself, with each `$` doubled: Compose can read it again.
     """
 
     name: str
@@ -199,6 +200,8 @@ class Project:
     volumes: Mapping[str, str] = field(default_factory=dict)
     extension: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    env_files: tuple[Path, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,11 @@ class Plan:
         """The services that the plan starts, in order."""
         return tuple(step.service for step in self.launches)
 
+    @property
+    def stays(self) -> bool:
+        """Whether it leaves its servers up, as `up` does."""
+        return all(step.action is not Action.STOP for step in self.steps)
+
     def as_text(self) -> str:
         """One line a step, with its cause."""
         width = max((len(f"{step.action} {step.service}") for step in self.steps), default=0)

@@ -14,7 +14,7 @@ from gigogne.core.events import Event, Notice, RunEnded, RunStarted, Waiting
 from gigogne.core.graph import kinds
 from gigogne.core.model import Condition, Kind
 from gigogne.core.outcome import Result, Verdict
-from gigogne.core.plan import Action, Plan
+from gigogne.core.plan import Plan
 from gigogne.errors import GigogneError
 from gigogne.orchestrators.backlog import Backlog
 from gigogne.orchestrators.task import Surroundings, Task
@@ -71,13 +71,12 @@ class NativeOrchestrator:
     def execute(self, plan: Plan) -> Result:
         """Carry out the plan; everything it started is stopped when this returns, but what another run needs."""
         began = time.monotonic()
-        stays = not any(step.action is Action.STOP for step in plan.steps)
-        self._tasks = self._tasks_of(plan, patient=stays)
+        self._tasks = self._tasks_of(plan, patient=plan.stays)
         self._emit(RunStarted("", self._run.id, plan.project, str(self._engine), plan.services))
         try:
             if self._prepare():
                 self._adopt()
-                self._schedule(stays)
+                self._schedule(plan.stays)
         finally:
             self._stop_all()
         code = self._interrupt or self._code
@@ -151,6 +150,7 @@ class NativeOrchestrator:
     def _end_orphan(self, handle: Handle) -> None:
         self._emit(Notice(handle.service, f"ended: run {handle.run} left it behind when it was killed"))
         self._engine.stop(handle, grace=self._run.project.services[handle.service].stop_grace_period)
+        self._engine.discard(handle)
 
     def _schedule(self, stays: bool) -> None:
         """Launch what can be launched, until nothing is left to wait for."""

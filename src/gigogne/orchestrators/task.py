@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -159,6 +160,7 @@ class Task:
             except Exception as error:  # a thread that dies of it would leave the run waiting for ever
                 text = str(error) or type(error).__name__
                 end = _End(error.exit_code if isinstance(error, GigogneError) else 4, text, final=True)
+            self._discard()
             if self._stopping.is_set():
                 return
             pause = None if end.final else policy.pause(end.code, time.monotonic() - tried)
@@ -228,7 +230,7 @@ class Task:
                 self._stop_in_vain(handle)
                 return _End(TIMED_OUT, f"ended after {self._around.job_timeout:g} s (--job-timeout)", final=True)
         self._join_reader()
-        return _End(status.code or 0, status.detail)
+        return _End(status.code or 0, status.detail, final=status.settled)
 
     def _watch_health(self, handle: Handle) -> Status:
         while (status := self._around.engine.status(handle)).state is State.STARTING:
@@ -259,6 +261,13 @@ class Task:
         if not self.adopted:
             self._around.engine.stop(handle, grace=self._service.stop_grace_period)
             self._join_reader()
+
+    def _discard(self) -> None:
+        """Give back what the ended try holds; a failure of that is no failure of the service."""
+        if self.handle is not None and not self.adopted:
+            self._join_reader()
+            with contextlib.suppress(GigogneError):
+                self._around.engine.discard(self.handle)
 
     def _join_reader(self) -> None:
         """All that a service wrote comes before the news of its end."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import shutil
 import signal
@@ -21,6 +20,7 @@ import psutil
 from gigogne.core.engine import Handle, Line, Run, State, Status
 from gigogne.core.images import repository
 from gigogne.core.model import Mount, MountType, Problem, Project, Service
+from gigogne.core.suggestion import did_you_mean
 from gigogne.engines.process.addresses import Endpoint
 from gigogne.engines.process.built import BuiltService
 from gigogne.engines.process.embedded import EMBEDDED_IMAGES, embedded_server
@@ -224,6 +224,10 @@ class ProcessEngine:
         started.process.kill()
         self._code(started, timeout=5)
 
+    def discard(self, handle: Handle) -> None:
+        """Forget the process; its logs stay until the project's runs are removed."""
+        self._started.pop((handle.run, handle.service), None)
+
     def find(self, project: Project, *, ended: bool = False) -> list[Handle]:
         """What runs of this project, and with `ended` what ran last."""
         directories = self._directories(project)
@@ -256,7 +260,7 @@ class ProcessEngine:
     def place(self, mount: Mount, project: Project) -> Path | None:
         """Where what a mount shows lies on this machine; None where it is forgotten with the service."""
         if mount.type is MountType.VOLUME and mount.source:
-            return self.paths.volume(project.volumes.get(mount.source, mount.source)) / mount.subpath
+            return self.paths.mounted(mount, project)
         return Path(mount.source) if mount.type is MountType.BIND else None
 
     def where(self, service: Service, project: Project) -> str:
@@ -346,6 +350,7 @@ class ProcessEngine:
     def _handle(self, name: str, run: str, project: Project, *, orphan: bool = False) -> Handle:
         process = self._started[run, name].process
         data = {"pid": process.pid, "directory": str(process.directory), "orphan": orphan, "began": process.created}
+        data["left"] = data["directory"]
         service, town = project.services.get(name), self._town(project)
         if service is not None and name in town.network.hosts:
             data |= {"title": town.services[name].title, "address": self.where(service, project)}
@@ -368,13 +373,10 @@ class ProcessEngine:
 
 def _unknown_image(service: Service) -> Problem:
     name = repository(service.image)
-    near = difflib.get_close_matches(name, [*EMBEDDED_IMAGES, *KNOWN_IMAGES], 1, cutoff=0.8)
-    if near:
-        hint = f"did you mean {near[0]}?"
-    elif name in ("minio/mc", "amazon/aws-cli"):
+    hint = "give the service a build:, or run it with docker compose"
+    if name in ("minio/mc", "amazon/aws-cli"):
         hint = "make the bucket in the module's own code, or name it in MINIO_DEFAULT_BUCKETS of the server"
-    else:
-        hint = "give the service a build:, or run it with docker compose"
+    hint = did_you_mean(name, [*EMBEDDED_IMAGES, *KNOWN_IMAGES], cutoff=0.8) or hint
     message = f"the image {service.image} can only run in Docker"
     return Problem(service.name, f"services.{service.name}.image", message, hint)
 

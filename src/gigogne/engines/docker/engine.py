@@ -1,0 +1,321 @@
+"""The Docker engine: Docker Compose starts the services, the daemon tells what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gigogne.core.engine import Handle, Line, Run, State, Status
+from gigogne.core.graph import kinds
+from gigogne.core.model import Kind, Mount, MountType, Problem, Project, Service
+from gigogne.core.nesting import Nesting, Place, PlaceKind, nest
+from gigogne.engines.docker.compose import Compose, last_words
+from gigogne.engines.docker.containers import KEEP, OWNER, RUN, TRY, Container, Containers
+from gigogne.engines.docker.images import prepare_image
+from gigogne.engines.docker.leases import Leases
+from gigogne.engines.docker.logs import read_logs
+from gigogne.engines.docker.owner import Owner
+from gigogne.engines.docker.support import problems_of
+from gigogne.engines.docker.volumes import StagedVolumes
+from gigogne.errors import EngineError, GigogneError, ServiceError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+__all__ = ["DockerEngine"]
+
+# What a run needs to end beside the grace periods of its services, in seconds.
+_PATIENCE, _BREATH = 20.0, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Deployment:
+    """A project as the daemon sees it."""
+
+    project: Project
+    kinds: dict[str, Kind]
+    nesting: Nesting
+    compose: Compose
+    leases: Leases
+    staged: StagedVolumes
+
+
+class DockerEngine:
+    """Runs services as containers.
+
+    Args:
+        client: The daemon.
+        place: Where this process is, seen from the daemon.
+        compose: The Compose binary.
+        notify: Is told, by service, what is being prepared.
+        build: Build images that are there already, too.
+        keep: Keep the containers of jobs that failed.
+    """
+
+    name = "docker"
+
+    def __init__(
+        self,
+        client: DockerClient,
+        place: Place,
+        compose: Path,
+        notify: Callable[[str, str], None],
+        *,
+        build: bool = False,
+        keep: bool = False,
+    ) -> None:
+        self.position = place
+        self._client = client
+        self._containers = Containers(client)
+        self._binary = compose
+        self._notify = notify
+        self._build = build
+        self._keep = keep
+        self._owner = Owner.this_process(place.container)
+        self._deployments: dict[str, _Deployment] = {}
+        self._tries: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        """The engine, and where its daemon is when it is not simply here."""
+        outside = self.position.kind is PlaceKind.OUTSIDE
+        return f"{self.name} (the daemon outside this container)" if outside else self.name
+
+    def check(self, project: Project, services: Sequence[str], *, publish: bool = True) -> list[Problem]:
+        """What the daemon would not find, and what is done in another way."""
+        made = self._deployment(project)
+        wanted = [problem for problem in made.nesting.problems if problem.service in ("", *services)]
+        running = self._containers.of_project(project.name, ended=False)
+        local = self.position.kind is PlaceKind.HOST
+        return [
+            *wanted,
+            *problems_of(project, services, made.kinds, running, self._client, made.compose, local=local),
+        ]
+
+    def prepare(self, service: Service, run: Run) -> None:
+        """Build or pull the image, and bring the files that the daemon cannot see.
+
+        Raises:
+            EngineError: The image is not to be had; with what the builder or the registry said.
+        """
+        made = self._deployment(run.project)
+
+        def tell(text: str) -> None:
+            self._notify(service.name, text)
+
+        prepare_image(self._client, made.compose, service, run.project, tell, build=self._build)
+        made.staged.bring(service.name)
+
+    def cancel(self) -> None:
+        """End what is being built or pulled. A start takes less than a second, and is waited for."""
+        for made in list(self._deployments.values()):
+            made.compose.cancel()
+
+    @contextlib.contextmanager
+    def turn(self, run: Run, hurry: Callable[[], bool], *, last: bool = False) -> Iterator[frozenset[str]]:
+        """A turn, by a lock that the daemon keeps; in the last one what is left of the run's jobs goes."""
+        made = self._deployment(run.project)
+        leases = made.leases
+        with leases.alone("turn", hurry):
+            if last:
+                yield leases.give_back(run.id)
+                self._sweep(run.project)
+                leases.drop(run.id)
+                if not leases.all():
+                    made.staged.remove()
+            else:
+                self._sweep(run.project)
+                yield leases.take(run.id, run.services, lambda: self._running(run.project))
+
+    def start(self, service: Service, run: Run) -> Handle:
+        """Start the service's container.
+
+        Raises:
+            ServiceError: The command is not to be found (127) or cannot be run (126).
+            EngineError: Docker refuses; its own words.
+        """
+        made = self._deployment(run.project)
+        if made.kinds[service.name] is Kind.JOB:
+            return self._start_job(service, run, made)
+        with made.leases.alone(f"start-{service.name}"):
+            found = [c for c in self._containers.of_project(run.project.name, ended=False) if c.service == service.name]
+            if found:
+                return self._handle_of(found[0])
+            return self._start_server(service, run, made)
+
+    def _start_job(self, service: Service, run: Run, made: _Deployment) -> Handle:
+        with self._lock:
+            self._tries[run.id, service.name] += 1
+            number = self._tries[run.id, service.name]
+        name = f"{run.project.name}-{service.name}-run-{run.id}-{number}"
+        labels = {RUN: run.id, TRY: str(number), OWNER: str(self._owner), **({KEEP: "failed"} if self._keep else {})}
+        words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+        words += ["--service-ports"] if service.ports else []
+        done = made.compose.call(
+            "run", "-d", "--no-deps", "-T", "-i=false", "--use-aliases", "--name", name, *words, service.name
+        )
+        if done.returncode:
+            raise self._refusal(service, name, done.stderr)
+        return self._handle(service.name, run.id, done.stdout.split()[-1], name, time.time())
+
+    def _start_server(self, service: Service, run: Run, made: _Deployment) -> Handle:
+        done = made.compose.call("up", "-d", "--no-deps", "--no-build", service.name)
+        mine = [c for c in self._containers.of_project(run.project.name, ended=True) if c.service == service.name]
+        if done.returncode or not mine:
+            stillborn = next((container.name for container in mine if container.stillborn), "")
+            raise self._refusal(service, stillborn, done.stderr)
+        return self._handle_of(mine[0], run.id)
+
+    def _refusal(self, service: Service, container: str, said: str) -> GigogneError:
+        """Why Docker did not start a container; the one that it has made in vain is removed."""
+        status = self._containers.status(container) if container else Status(State.EXITED)
+        if container:
+            self._containers.remove(container)
+        if status.code in (126, 127):
+            return ServiceError(
+                f"{service.name}: {last_words(status.detail or said)}",
+                "look at command: and entrypoint: of the service, and at what the image has",
+                service=service.name,
+                exit_code=status.code,
+            )
+        return EngineError(f"{service.name}: Docker did not start it: {last_words(said)}", "gigogne doctor looks at it")
+
+    def status(self, handle: Handle) -> Status:
+        """What the daemon says of the container; EXITED has its exit code."""
+        return self._containers.status(handle.data["id"])
+
+    def wait(self, handle: Handle, *, timeout: float | None) -> Status:
+        """Wait for the end of the container, its restarts included."""
+        return self._containers.wait(handle.data["id"], timeout)
+
+    def logs(self, handle: Handle, *, follow: bool, since: float = 0.0, tail: int | None = None) -> Iterator[Line]:
+        """What the daemon keeps of the container's output."""
+        return read_logs(self._client, handle.data["id"], follow=follow, since=since, tail=tail)
+
+    def stop(self, handle: Handle, *, grace: float) -> None:
+        """Its stop signal, then after `grace` seconds SIGKILL. A server's container stays, as Compose leaves it."""
+        self._containers.stop(handle.data["id"], grace)
+
+    def discard(self, handle: Handle) -> None:
+        """Remove the container of a job, unless it failed and is to be kept; a server's stays."""
+        if not handle.data["job"]:
+            return
+        if not (self._keep and self.status(handle).code):
+            self._containers.remove(handle.data["id"])
+
+    def find(self, project: Project, *, ended: bool = False) -> list[Handle]:
+        """The project's containers, whoever started them."""
+        found = self._containers.of_project(project.name, ended=ended)
+        return [self._handle_of(container) for container in found if container.running or ended]
+
+    def end_runs(self, project: Project) -> list[str]:
+        """Ask the supervisors of the project's runs to end; of one out of reach, end the jobs."""
+        leases = self._deployment(project).leases
+        others = [lease for lease in leases.all() if lease.owner and lease.owner != self._owner]
+        living = [lease for lease in others if lease.owner and lease.owner.lives(self._client)]
+        patience = _PATIENCE + max((service.stop_grace_period for service in project.services.values()), default=0)
+        for lease in living:
+            assert lease.owner is not None
+            if lease.owner.is_near:
+                lease.owner.signal(signal.SIGTERM)
+            else:
+                for container in self._containers.of_project(project.name, ended=False):
+                    if container.run == lease.run:
+                        self._containers.stop(container.id, 10.0)
+        deadline = time.monotonic() + patience
+        while {lease.run for lease in leases.all()} & {lease.run for lease in living} and time.monotonic() < deadline:
+            time.sleep(_BREATH)
+        return [lease.run for lease in living]
+
+    def remove(self, project: Project, *, volumes: bool) -> None:
+        """`docker compose down`, with what runs have left; with `volumes` the named volumes too.
+
+        Raises:
+            EngineError: Docker refuses; its own words.
+        """
+        made = self._deployment(project)
+        for container in self._containers.of_project(project.name, ended=True):
+            if container.run:
+                self._containers.remove(container.id)
+        words = ["--volumes"] if volumes else []
+        done = made.compose.call("down", "--remove-orphans", *words, ignore_orphans=False)
+        made.leases.remove()
+        made.staged.remove()
+        if done.returncode:
+            raise EngineError(f"docker compose down: {last_words(done.stderr)}", "gigogne doctor looks at Docker")
+
+    def place(self, mount: Mount, project: Project) -> Path | None:
+        """Where a bind mount lies. A volume is in the daemon's keeping."""
+        return Path(mount.source) if mount.type is MountType.BIND else None
+
+    def where(self, service: Service, project: Project) -> str:
+        """Where a server is published; its name, which other containers know it by, where it is not."""
+        found = self._containers.of_project(project.name, ended=False)
+        addresses = [container.address for container in found if container.service == service.name]
+        published = [f"{p.host_ip or 'localhost'}:{p.published}" for p in service.ports if p.published]
+        return next(filter(None, addresses), "") or ", ".join(published) or service.name
+
+    def _deployment(self, project: Project) -> _Deployment:
+        """The project as the daemon sees it; made once, because each service asks for it."""
+        with self._lock:
+            known = self._deployments.get(project.name)
+            if known is not None and known.project is project:
+                return known
+            nesting = nest(project, self.position)
+            made = _Deployment(
+                project,
+                kinds(project),
+                nesting,
+                Compose(self._binary, project, nesting.model),
+                Leases(self._client, project.name, self._owner),
+                StagedVolumes(self._client, project.name, nesting),
+            )
+            self._deployments[project.name] = made
+            return made
+
+    def _running(self, project: Project) -> frozenset[str]:
+        return frozenset(c.service for c in self._containers.of_project(project.name, ended=False))
+
+    def _sweep(self, project: Project) -> None:
+        """Remove the ended containers of jobs that nobody waits for: those of this process, and of dead ones."""
+        for container in self._containers.of_project(project.name, ended=True):
+            if not container.run or container.running or container.owner is None:
+                continue
+            if container.owner != self._owner and container.owner.lives(self._client):
+                continue
+            if not (container.kept and self._containers.status(container.id).code):
+                self._containers.remove(container.id)
+
+    def _handle_of(self, container: Container, run: str = "") -> Handle:
+        return self._handle(
+            container.service,
+            container.run or run,
+            container.id,
+            container.name,
+            container.created,
+            job=bool(container.run),
+            address=container.address,
+            orphan=container.owner is not None and not container.owner.lives(self._client),
+        )
+
+    def _handle(
+        self,
+        service: str,
+        run: str,
+        id_: str,
+        name: str,
+        began: float,
+        *,
+        job: bool = True,
+        address: str = "",
+        orphan: bool = False,
+    ) -> Handle:
+        data = {"id": id_, "name": name, "job": job, "address": address, "orphan": orphan, "began": began}
+        return Handle(service, self.name, run, {**data, "left": f"docker logs {name}" if self._keep or not job else ""})

@@ -1,0 +1,1 @@
+"""The host container of `gigogne nest`: a container that can start containers, with the project in it."""

@@ -1,0 +1,78 @@
+"""What the host image is built from: the package that runs, its metadata, and the files of `docker/host/`.
+
+They come from the repository where the package is installed from there (`pip install -e`), else from the wheel, which
+carries them. Both give the same files, and so the same digest: an image that is built once serves both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import gigogne
+from gigogne.errors import EngineError
+
+__all__ = ["HostSource"]
+
+_METADATA = ("pyproject.toml", "README.md", "LICENSE")
+_HOST = "docker/host"
+_PACKAGE = "src/gigogne"
+
+
+class HostSource:
+    """The files of the build context, by their path in it.
+
+    Args:
+        package: The folder of the package; `gigogne` itself where none is given.
+
+    Raises:
+        EngineError: The files that the wheel carries are not there.
+    """
+
+    def __init__(self, package: Path | None = None) -> None:
+        package = package or Path(gigogne.__file__).parent
+        # A wheel carries what lies outside the package here; it is no part of the package.
+        carried = package / "engines/docker/host/source"
+        repository = package.parent.parent
+        root = repository if (repository / _HOST / "Dockerfile").is_file() else carried
+        missing = [name for name in (*_METADATA, f"{_HOST}/Dockerfile") if not (root / name).is_file()]
+        if missing:
+            raise EngineError(
+                f"{root / missing[0]} is missing: the host image is built from it",
+                "install gigogne again, from its wheel or with pip install -e",
+            )
+        self.files: Mapping[str, Path] = dict(
+            sorted(
+                {
+                    **{name: root / name for name in _METADATA},
+                    **{f"{_HOST}/{name}": path for name, path in _below(root / _HOST)},
+                    **{f"{_PACKAGE}/{name}": path for name, path in _below(package) if carried not in path.parents},
+                }.items()
+            )
+        )
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the files and their paths: it is another where the image would be another."""
+        found = hashlib.sha256()
+        for name, path in self.files.items():
+            found.update(f"{name}\0{path.stat().st_size}\0".encode())
+            found.update(path.read_bytes())
+        return found.hexdigest()
+
+    def write_to(self, folder: Path) -> None:
+        """Write the build context into a folder."""
+        for name, path in self.files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            # A wheel and a Windows disk keep no modes.
+            target.chmod(0o755 if path.read_bytes()[:2] == b"#!" else 0o644)
+
+
+def _below(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+            yield path.relative_to(folder).as_posix(), path

@@ -1,0 +1,67 @@
+"""The image of a service: built or pulled by Compose when it is missing, or when that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gigogne.core.model import Project, Service
+from gigogne.engines.docker.compose import Compose
+from gigogne.errors import EngineError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+__all__ = ["prepare_image"]
+
+# So many of the last lines say why a build failed.
+_TELLING = 15
+
+
+def prepare_image(
+    client: DockerClient,
+    compose: Compose,
+    service: Service,
+    project: Project,
+    tell: Callable[[str], None],
+    *,
+    build: bool,
+) -> None:
+    """Make the service's image be there.
+
+    Raises:
+        EngineError: It cannot be built or pulled, or `pull_policy: never` forbids it; with the last words of Docker.
+    """
+    name = service.image or f"{project.name}-{service.name}"
+    there, policy = _exists(client, name), service.raw.get("pull_policy", "missing")
+    if service.build is not None and (build or not there or policy == "build"):
+        tell(f"building {name}")
+        done = compose.follow("build", service.name, tell=tell)
+        if done.returncode:
+            raise _failure(service, f"the image {name} cannot be built", done.stdout, "mend the Dockerfile")
+    elif service.build is None and not there and policy == "never":
+        raise EngineError(
+            f"{service.name}: the image {name} is not here, and pull_policy: never forbids to pull it",
+            f"docker pull {name}, or take pull_policy away",
+        )
+    elif service.build is None and (not there or policy in ("always", "refresh")):
+        tell(f"pulling {name}")
+        done = compose.follow("pull", service.name, tell=lambda _: None)
+        if done.returncode:
+            hint = "look at its name and tag; docker login where it is private; docker load where there is no registry"
+            raise _failure(service, f"the image {name} cannot be pulled", done.stdout, hint)
+
+
+def _failure(service: Service, what: str, said: str, hint: str) -> EngineError:
+    told = [line for line in said.splitlines() if line.strip()][-_TELLING:]
+    return EngineError("\n    ".join([f"{service.name}: {what}:", *told]), hint)
+
+
+def _exists(client: DockerClient, name: str) -> bool:
+    from docker.errors import ImageNotFound
+
+    try:
+        client.images.get(name)
+    except ImageNotFound:
+        return False
+    return True

@@ -1,0 +1,106 @@
+"""Who supervises a run: a process, named so that another Gigogne, which asks the same daemon, can tell if it lives."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import platform
+import signal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+__all__ = ["Owner"]
+
+# The start of a process as two clocks tell it, in seconds.
+_TOLERANCE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process. As text it is a label: no value of a variable is in it.
+
+    Attributes:
+        machine: The name of the machine, or of the container.
+        boot: Which start of the kernel; empty where the system does not tell.
+        namespace: Whose process ids they are: containers count from 1 each.
+        pid: The process id there.
+        began: When the process was started, in seconds since the epoch.
+        container: The id of the container that it is in, as the daemon knows it; empty on a host.
+    """
+
+    machine: str
+    boot: str
+    namespace: str
+    pid: int
+    began: float
+    container: str = ""
+
+    @classmethod
+    def this_process(cls, container: str) -> Owner:
+        """The process that calls, in a container or on a host."""
+        return cls(*_here(), os.getpid(), round(psutil.Process().create_time(), 2), container)
+
+    @classmethod
+    def read(cls, label: str) -> Owner | None:
+        """The owner that a label names; None where it names none."""
+        try:
+            return cls(**json.loads(label))
+        except (TypeError, ValueError):
+            return None
+
+    def __str__(self) -> str:
+        """The owner as a label."""
+        return json.dumps(asdict(self))
+
+    @property
+    def is_near(self) -> bool:
+        """Whether its process id means a process of ours."""
+        return (self.machine, self.boot, self.namespace) == _here()
+
+    def lives(self, client: DockerClient) -> bool:
+        """Whether it runs. Where that cannot be seen it is taken to: work that somebody watches is not to be ended."""
+        if self.is_near:
+            try:
+                process = psutil.Process(self.pid)
+                near = abs(process.create_time() - self.began) < _TOLERANCE
+                return near and process.status() != psutil.STATUS_ZOMBIE
+            except psutil.NoSuchProcess:
+                return False
+        machine, boot, _ = _here()
+        if self.machine == machine and self.boot != boot:
+            return False  # the machine has been started anew since
+        return not self.container or _runs(client, self.container)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it; it has to be near."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(self.pid).send_signal(number)
+
+
+def _runs(client: DockerClient, container: str) -> bool:
+    from docker.errors import NotFound
+
+    try:
+        return bool(client.api.inspect_container(container)["State"]["Running"])
+    except NotFound:
+        return False
+
+
+@functools.cache
+def _here() -> tuple[str, str, str]:
+    """Machine, boot and process namespace of this process."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    namespace = Path("/proc/self/ns/pid")
+    return (
+        platform.node(),
+        boot.read_text(encoding="ascii").strip() if boot.exists() else "",
+        str(namespace.readlink()) if namespace.is_symlink() else "",
+    )

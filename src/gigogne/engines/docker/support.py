@@ -1,0 +1,102 @@
+"""What Docker would refuse, or do in another way than `docker compose up`: said before anything starts."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from gigogne.core.model import Kind, Port, Problem, Project, Service
+from gigogne.engines.docker.compose import Compose
+from gigogne.engines.docker.containers import Container
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+__all__ = ["problems_of"]
+
+
+def problems_of(
+    project: Project,
+    services: Sequence[str],
+    kinds: Mapping[str, Kind],
+    running: Sequence[Container],
+    client: DockerClient,
+    compose: Compose,
+    *,
+    local: bool,
+) -> Iterator[Problem]:
+    """The problems of these services; `local` says that the daemon's host is this one, its files and ports ours."""
+    up = {container.service: container for container in running if not container.run}
+    for name in services:
+        if kinds[name] is Kind.JOB:
+            yield from _several(project.services[name])
+    starting = [project.services[name] for name in services if name not in up]
+    yield from _taken_ports(starting, client, local=local)
+    adopted = [name for name in services if name in up and kinds[name] is Kind.SERVER]
+    if adopted and local:
+        yield from _changed({name: up[name] for name in adopted}, compose)
+
+
+def _several(service: Service) -> Iterator[Problem]:
+    count = service.raw.get("scale") or (service.raw.get("deploy") or {}).get("replicas")
+    if count is not None and int(count) != 1:
+        yield Problem(
+            service.name,
+            f"services.{service.name}.{'scale' if 'scale' in service.raw else 'deploy.replicas'}",
+            f"{count} containers of a job are asked for, and one is run",
+            "give the job's parts services of their own",
+            fatal=False,
+        )
+
+
+def _changed(up: Mapping[str, Container], compose: Compose) -> Iterator[Problem]:
+    """Servers that run with other settings than the files have now: they are used as they are."""
+    said = compose.call("config", "--hash", ",".join(up)).stdout
+    hashes = dict(line.split() for line in said.splitlines() if len(line.split()) == 2)
+    for name, container in up.items():
+        if hashes.get(name, container.config_hash) != container.config_hash:
+            yield Problem(
+                name,
+                f"services.{name}",
+                f"{container.name} runs with other settings than the files have now, and is used as it is",
+                f"docker compose up -d {name} starts it anew",
+                fatal=False,
+            )
+
+
+def _taken_ports(services: Sequence[Service], client: DockerClient, *, local: bool) -> Iterator[Problem]:
+    wanted = [(service, port) for service in services for port in service.ports if port.published.isdecimal()]
+    if not wanted:
+        return
+    holders = {
+        (int(port["PublicPort"]), port["Type"]): each["Names"][0].removeprefix("/")
+        for each in client.api.containers()
+        for port in each.get("Ports") or ()
+        if port.get("PublicPort")
+    }
+    for service, port in wanted:
+        holder = holders.get((int(port.published), port.protocol))
+        if holder or (local and _in_use(port)):
+            by, stop = (f"the container {holder}", f"docker stop {holder}") if holder else ("another program", "end it")
+            yield Problem(
+                service.name,
+                f"services.{service.name}.ports",
+                f"port {port.published} of this machine is taken by {by}",
+                f"{stop}, or publish another port",
+            )
+
+
+def _in_use(port: Port) -> bool:
+    """Whether a program of this machine listens there; no container does."""
+    family = socket.AF_INET6 if ":" in port.host_ip else socket.AF_INET
+    kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
+    with closing(socket.socket(family, kind)) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((port.host_ip, int(port.published)))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False

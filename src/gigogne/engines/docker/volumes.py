@@ -1,0 +1,86 @@
+"""Files that the daemon cannot see, brought to it: copied into volumes through its archive API."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from gigogne.core.nesting import Nesting, Staged
+from gigogne.engines.docker.empty import empty_image
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+__all__ = ["StagedVolumes"]
+
+_PROJECT, _STAGED = "gigogne.project", "gigogne.staged"
+_TARGET = "/staged"
+
+
+class StagedVolumes:
+    """The volumes of a project that hold copies of files of this place."""
+
+    def __init__(self, client: DockerClient, project: str, nesting: Nesting) -> None:
+        self._client = client
+        self._project = project
+        self._staged = nesting.staged
+
+    def bring(self, service: str) -> None:
+        """Copy what a service reads. Contents pass through memory, in pieces: a secret leaves no file behind."""
+        for staged in self._staged:
+            if staged.service == service:
+                self._copy(staged)
+
+    def remove(self) -> None:
+        """Remove the volumes that no container uses."""
+        from docker.errors import APIError
+
+        filters = {"label": [f"{_PROJECT}={self._project}", _STAGED]}
+        for volume in self._client.api.volumes(filters=filters)["Volumes"] or ():
+            with contextlib.suppress(APIError):  # in use: by a server that stays up
+                self._client.api.remove_volume(volume["Name"])
+
+    def _copy(self, staged: Staged) -> None:
+        api = self._client.api
+        api.create_volume(staged.volume, labels={_PROJECT: self._project, _STAGED: staged.service})
+        # Never started: the daemon reads archives into the volumes of a container that was only made, too.
+        made = api.create_container(
+            empty_image(self._client),
+            ["-"],
+            labels={_PROJECT: self._project},
+            host_config=api.create_host_config(binds=[f"{staged.volume}:{_TARGET}"]),
+        )
+        try:
+            with _archive(Path(staged.source), staged.name) as archive:
+                api.put_archive(made["Id"], _TARGET, archive)
+        finally:
+            api.remove_container(made["Id"], force=True)
+
+
+@contextlib.contextmanager
+def _archive(source: Path, name: str) -> Iterator[IO[bytes]]:
+    """A tar archive of a directory's contents, or of one file under a name, as it is being made."""
+    reading, writing = os.pipe()
+    failed: list[OSError] = []
+
+    def write() -> None:
+        try:
+            with os.fdopen(writing, "wb") as pipe, tarfile.open(fileobj=pipe, mode="w|") as archive:
+                archive.add(source, name or ".")
+        except BrokenPipeError:  # the daemon refused the archive, and says why
+            pass
+        except OSError as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=write, name="archive", daemon=True)
+    with os.fdopen(reading, "rb") as pipe:
+        writer.start()
+        yield pipe
+    writer.join()
+    if failed:
+        raise failed[0]
