@@ -2,32 +2,79 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import docker.errors
 import pytest
 
+import docker
 from gigogne.engines.process.sandbox import find_bubblewrap
 
 REPOSITORY = Path(__file__).parent.parent
+OLDEST_ENGINE = 26
+DOCKER_IMAGES = ("busybox:1.36", "python:3.12-slim")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_configure() -> None:
+    """Without Docker, unless a test asks for it: what `auto` chooses depends on the machine."""
+    os.environ["GIGOGNE_ENGINE"] = "process"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip by name what this machine cannot run; with CI=true a missing runtime fails instead."""
-    bubblewrap, reason = find_bubblewrap()
-    for item in items:
-        if item.get_closest_marker("sandbox") and bubblewrap is None:
-            # CI runs the suite once more with user namespaces denied, and says so.
-            if os.environ.get("CI") == "true" and not os.environ.get("GIGOGNE_TEST_NO_USERNS"):
-                item.add_marker(pytest.mark.xfail(reason=f"CI must have a sandbox: {reason}", run=False, strict=True))
-            else:
-                item.add_marker(pytest.mark.skip(reason=f"no sandbox: {reason}"))
+    if item.get_closest_marker("sandbox"):
+        _require("sandbox", _missing_sandbox(), waived="GIGOGNE_TEST_NO_USERNS")
+    if item.get_closest_marker("docker"):
+        _require("Docker", _missing_docker(), waived="GIGOGNE_TEST_NO_DOCKER")
+
+
+def _require(runtime: str, missing: str, *, waived: str) -> None:
+    """Skip what lacks its runtime. CI runs the suite once more without some of them, and says so by a variable."""
+    if missing and os.environ.get("CI") == "true" and not os.environ.get(waived):
+        pytest.fail(f"CI must have {runtime}: {missing}", pytrace=False)
+    if missing:
+        pytest.skip(f"no {runtime}: {missing}")
+
+
+@functools.cache
+def _missing_sandbox() -> str:
+    return find_bubblewrap()[1]
+
+
+@functools.cache
+def _missing_docker() -> str:
+    """Why the tests marked `docker` cannot run here; empty where they can."""
+    if os.environ.get("GIGOGNE_TEST_NO_DOCKER"):
+        return "GIGOGNE_TEST_NO_DOCKER is set"
+    try:
+        with closing(docker.from_env(timeout=20)) as client:
+            version = str(client.version()["Version"])
+            if int(version.split(".", maxsplit=1)[0]) < OLDEST_ENGINE:
+                return f"the engine is {version}, and the tests need {OLDEST_ENGINE}"
+            for image in DOCKER_IMAGES:
+                client.images.get(image)
+    except docker.errors.ImageNotFound:
+        return f"there is no image {image}: python tests/images/build.py, or docker pull {image}"
+    except docker.errors.DockerException as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[docker.DockerClient]:
+    """The engine of this machine, for tests marked `docker`."""
+    with closing(docker.from_env(timeout=60)) as client:
+        yield client
 
 
 @dataclass

@@ -14,6 +14,7 @@ import click
 
 import gigogne
 from gigogne.cli.console import Printer
+from gigogne.cli.nest import nest
 from gigogne.cli.options import ENGINES, Common, common_options
 from gigogne.compose import load_project
 from gigogne.core.plan import make_plan
@@ -197,6 +198,9 @@ def explain(common: Common, service: str, as_json: bool) -> int:
     """
     _session(common, Printer(as_json=as_json), (service,)).explain(service, common.load)
     return 0
+
+
+cli.add_command(nest)
 
 
 @cli.command(epilog=_DOCTOR_EXAMPLES)

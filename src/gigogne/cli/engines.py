@@ -12,7 +12,6 @@ from pathlib import Path
 from gigogne.cli.options import ENGINES
 from gigogne.compose.binary import compose_binary
 from gigogne.core.engine import Engine
-from gigogne.engines.process.engine import ProcessEngine
 from gigogne.errors import EngineError, GigogneError
 
 __all__ = ["asked_engine", "choose_engine", "every_engine"]
@@ -48,11 +47,15 @@ def choose_engine(
             return _docker(notify, build=build, keep=keep), ""
         except EngineError as error:
             remark = f"no Docker: {error.message}; --engine process keeps quiet about it"
+    from gigogne.engines.process.engine import ProcessEngine
+
     return ProcessEngine.of_this_machine(notify), remark
 
 
 def every_engine(notify: Callable[[str, str], None]) -> list[Engine]:
     """All engines, in all the ways that this machine allows."""
+    from gigogne.engines.process.engine import ProcessEngine
+
     engines: list[Engine] = list(ProcessEngine.every_way(notify))
     if _names_a_daemon():
         with contextlib.suppress(GigogneError):  # `doctor` tells why

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
-import secrets
-import sys
-import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,9 +18,10 @@ from gigogne.errors import ComposeError, EngineError, UnsupportedError
 
 if TYPE_CHECKING:
     from docker import DockerClient
-
+    from gigogne.core.nesting import Nesting
     from gigogne.core.place import Place
     from gigogne.engines.docker.host.container import Bind, Daemon, HostContainer
+    from gigogne.engines.docker.host.image import HostImage
 
 __all__ = ["nest"]
 
@@ -72,22 +69,27 @@ def nest(
     """
     from gigogne.compose.binary import compose_binary
     from gigogne.engines.docker.connection import connect
+    from gigogne.engines.docker.host.container import SERVICE
     from gigogne.engines.docker.host.image import HostImage
+    from gigogne.engines.docker.host.run import run_host
     from gigogne.engines.docker.place import find_place
+    from gigogne.engines.docker.volumes import StagedVolumes
 
     project = load_project(common.load)
     binds = [_bind(text) for text in volumes]
     passed = _passed(common.load, project, names)
-    client = connect()
-    place = find_place(client, project.directory)
-    image, compose = HostImage(daemon), compose_binary()
+    client, compose, image = connect(), compose_binary(), HostImage(daemon)
     container = _host_container(common, project, image, client, binds, passed)
-    nested = _as_daemon_reads(container, place)
+    nesting = _as_daemon_reads(container, project, find_place(client, project.directory))
     if build or not image.is_current(client):
         click.echo(f"building {image.tag}, which takes a minute the first time", err=True)
-        image.build(compose, lambda _line: None)
-    staged = StagedVolumes(client, )
-    return _run(container, place, client, compose, command)
+        image.build(compose)
+    staged = StagedVolumes(client, container.name, nesting)
+    try:
+        staged.bring(SERVICE)
+        return run_host(nesting.model, client, compose, command)
+    finally:
+        staged.remove()
 
 
 def _bind(text: str) -> Bind:
@@ -127,9 +129,81 @@ def _passed(options: LoadOptions, project: Project, names: Sequence[str]) -> tup
 def _host_container(
     common: Common,
     project: Project,
-    image: Any,
+    image: HostImage,
     client: DockerClient,
     binds: Sequence[Bind],
     passed: Sequence[str],
 ) -> HostContainer:
     """The container for this project: what is mounted where, and as whom it talks to which daemon."""
+    from gigogne.engines.docker.connection import endpoint
+    from gigogne.engines.docker.host.access import Access, caller
+    from gigogne.engines.docker.host.container import (
+        HOSTED,
+        Bind,
+        HostContainer,
+        home,
+        project_root,
+        sources_elsewhere,
+        where_hosted,
+    )
+
+    root = project_root(project)
+    access = Access() if image.daemon == "inside" else Access.to(endpoint(), os.environ)
+    start = where_hosted(Path.cwd(), root) or where_hosted(project.directory, root)
+    mounted = [Bind(str(root), str(HOSTED)), *access.binds, *binds]
+    taken = {bind.target for bind in mounted}
+    mounted += [bind for bind in sources_elsewhere(project, root) if bind.target not in taken]
+    return HostContainer(
+        project=project.name,
+        image=image.tag,
+        working_dir=start or str(HOSTED),
+        binds=tuple(mounted),
+        passed=tuple(passed),
+        settings={**_settings(common, project, root), **access.settings},
+        user=caller(client),
+        groups=access.groups,
+        daemon=image.daemon,
+        home=home(),
+    )
+
+
+def _settings(common: Common, project: Project, root: Path) -> dict[str, str]:
+    """What makes Compose and Gigogne find the same project in there, as it is found here."""
+    from gigogne.engines.docker.host.container import where_hosted
+
+    def hosted(files: Sequence[Path]) -> list[str]:
+        return [where_hosted(file, root) or str(file) for file in files]
+
+    found = {"COMPOSE_PROJECT_NAME": project.name}
+    if common.load.files or os.environ.get("COMPOSE_FILE"):
+        found |= {"COMPOSE_FILE": ":".join(hosted(project.files)), "COMPOSE_PATH_SEPARATOR": ":"}
+    if project.env_files or os.environ.get("COMPOSE_ENV_FILES"):
+        named = project.env_files or [Path(n).absolute() for n in os.environ["COMPOSE_ENV_FILES"].split(",")]
+        found |= {"COMPOSE_ENV_FILES": ",".join(hosted(named))}
+    profiles = ",".join(common.load.profiles) or os.environ.get("COMPOSE_PROFILES", "")
+    engine = common.engine or os.environ.get("GIGOGNE_ENGINE", "")
+    return found | {name: v for name, v in (("COMPOSE_PROFILES", profiles), ("GIGOGNE_ENGINE", engine)) if v}
+
+
+def _as_daemon_reads(container: HostContainer, project: Project, place: Place) -> Nesting:
+    """The host container as the daemon must read it: Gigogne may run in a container already.
+
+    Raises:
+        EngineError: The daemon does not see this disk.
+        UnsupportedError: One of the mounts cannot be had.
+    """
+    from gigogne.compose.model import project_of
+    from gigogne.core.nesting import nest as nested
+    from gigogne.core.place import PlaceKind
+
+    if place.kind is PlaceKind.REMOTE:
+        raise EngineError(
+            f"the Docker daemon is on another machine, which does not have {project.directory}",
+            "run gigogne nest on that machine; or gigogne run here, where the project mounts no files of this disk",
+        )
+    model = container.as_model()
+    found = nested(project_of(model, directory=project.directory, files=()), place)
+    fatal = [replace(problem, where="gigogne nest") for problem in found.problems if problem.fatal]
+    if fatal:
+        raise UnsupportedError(fatal)
+    return found

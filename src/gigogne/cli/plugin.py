@@ -33,8 +33,12 @@ _VOLUME = ("-v", "--volume")
 def main() -> None:
     """The command `gigogne-compose`: becomes the real Compose, or says why it does not."""
     words = sys.argv[1:]
+    # With it Compose takes its words for those of `docker`: so not while we ask it about the files.
+    by_docker = os.environ.pop(_BY_DOCKER, None)
     try:
-        _become(words if _METADATA in words else _translated(words))
+        made = words if _METADATA in words else _translated(words, by_docker=by_docker is not None)
+        os.environ.update({_BY_DOCKER: by_docker} if by_docker is not None else {})
+        _become(made)
     except GigogneError as error:
         from gigogne.cli.console import Printer
 
@@ -50,7 +54,7 @@ def _become(words: Sequence[str]) -> None:
     os.execv(binary, ["docker-compose", *words])  # noqa: S606 - there is no shell in it, which is what is wanted
 
 
-def _translated(words: Sequence[str]) -> Sequence[str]:
+def _translated(words: Sequence[str], *, by_docker: bool) -> Sequence[str]:
     """The words with the project as the daemon must read it, where that is another than the user's.
 
     Raises:
@@ -64,7 +68,7 @@ def _translated(words: Sequence[str]) -> Sequence[str]:
     from gigogne.engines.docker.place import find_place
     from gigogne.engines.docker.volumes import StagedVolumes
 
-    call = Invocation.read(words, by_docker=_BY_DOCKER in os.environ)
+    call = Invocation.read(words, by_docker=by_docker)
     if not call.creates:
         return words
     os.environ.update(call.daemon())

@@ -208,7 +208,8 @@ class _Translation:
     def _mounted(self, bind: _Bind, found: Located) -> _Delivery:
         """A path in a mount of this container, as the daemon finds it."""
         mount = found.mount
-        if mount.read_only and not bind.read_only:
+        # A socket is used through a read-only mount as well.
+        if mount.read_only and not bind.read_only and self._disk.kind(bind.source) is not PathKind.OTHER:
             return bind.problem(
                 f"{bind.source} lies in {mount.target}, which is mounted read-only in this container",
                 f"mount {mount.target} without :ro into this container, or write :ro where it is only read",

@@ -57,7 +57,7 @@ class PathKind(StrEnum):
 class MountPoint:
     """One mount of the container in which Gigogne runs.
 
-    `source` is what its daemon calls it: the host's path of a bind, the name of a volume; `subpath` is the part of that.
+    `source` is the daemon's name of it: the host's path of a bind, the name of a volume; `subpath` is the part of that.
     """
 
     target: str

@@ -93,7 +93,7 @@ class DockerEngine:
         made = self._deployment(project)
         wanted = [problem for problem in made.nesting.problems if problem.service in ("", *services)]
         running = self._containers.of_project(project.name, ended=False)
-        local = self.position.kind is PlaceKind.HOST
+        local = self.position.shares_disk
         return [
             *wanted,
             *problems_of(project, services, made.kinds, running, self._client, made.compose, local=local),

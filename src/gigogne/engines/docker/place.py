@@ -15,12 +15,13 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from gigogne.core.place import MountPoint, Place, PlaceKind
 from gigogne.engines.docker.connection import is_local, telling
 from gigogne.engines.docker.empty import empty_image
+from gigogne.errors import EngineError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -34,7 +35,6 @@ _SHORT_ID = re.compile(r"[0-9a-f]{12}")
 # The files that Docker and Podman mount into each container from its own directory.
 _OWN_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 _OWN_DIRECTORY = re.compile(r"/(?:overlay-)?containers/([0-9a-f]{64})/")
-_MOST_VOLUMES_FROM = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,9 @@ class Traces:
         upper = ((inspected.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
         if upper and self._root.upper:
             return str(upper).endswith(self._root.upper)  # long ones are mounted by a relative path
-        here = {line.at for line in self._lines}
-        return all(mount["Destination"].rstrip("/") in here for mount in inspected.get("Mounts") or ())
+        # By their last part: the way there may be by a symbolic link, as /var/run is one.
+        here = {PurePosixPath(line.at).name for line in self._lines}
+        return all(PurePosixPath(mount["Destination"]).name in here for mount in inspected.get("Mounts") or ())
 
     @property
     def _lines(self) -> list[_MountLine]:
@@ -184,8 +185,11 @@ def _inspector(client: DockerClient) -> _Inspect:
 
 
 def mount_points(inspected: Mapping[str, Any], inspect: _Inspect) -> tuple[MountPoint, ...]:
-    """The mounts of an inspected container. `inspect` finds those from which it takes volumes (`--volumes-from`)."""
-    host = inspected.get("HostConfig") or {}
+    """The mounts of an inspected container. `inspect` finds those from which it takes volumes (`--volumes-from`).
+
+    Raises:
+        EngineError: One of those is gone.
+    """
     subpaths = dict(_subpaths(inspected, inspect))
     found = [
         MountPoint(
@@ -197,16 +201,20 @@ def mount_points(inspected: Mapping[str, Any], inspect: _Inspect) -> tuple[Mount
         )
         for mount in inspected.get("Mounts") or ()
     ]
-    return (*found, *(MountPoint(target, "tmpfs", "") for target in host.get("Tmpfs") or ()))
+    return (*found, *(MountPoint(target, "tmpfs", "") for target in inspected["HostConfig"].get("Tmpfs") or ()))
 
 
-def _subpaths(inspected: Mapping[str, Any], inspect: _Inspect, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """The part of its volume that a target shows. `Mounts` hides it, for volumes of other containers too."""
-    host = inspected.get("HostConfig") or {}
+def _subpaths(inspected: Mapping[str, Any], inspect: _Inspect) -> Iterator[tuple[str, str]]:
+    """The part of its volume that is at a target. `Mounts` hides it, for volumes of other containers too."""
+    host = inspected["HostConfig"]
     for name in host.get("VolumesFrom") or ():
         other = inspect(name.partition(":")[0])
-        if other is not None and depth < _MOST_VOLUMES_FROM:
-            yield from _subpaths(other, inspect, depth + 1)
+        if other is None:
+            raise EngineError(
+                f"the container {name}, whose volumes this one uses, is gone, and with it what part of them it used",
+                "start this container again, with --mount in place of --volumes-from",
+            )
+        yield from _subpaths(other, inspect)
     for mount in host.get("Mounts") or ():
         yield mount["Target"], (mount.get("VolumeOptions") or {}).get("Subpath", "")
 
@@ -214,29 +222,37 @@ def _subpaths(inspected: Mapping[str, Any], inspect: _Inspect, depth: int = 0) -
 def _is_shared(client: DockerClient, folder: Path) -> bool:
     """Whether the daemon sees the files of a folder: it reads random bytes back from one."""
     from docker.errors import APIError
-    from docker.types import Mount
 
     said = secrets.token_bytes(32)
     with contextlib.ExitStack() as cleanup:
         try:
-            file = cleanup.enter_context(tempfile.NamedTemporaryFile(prefix=".gigogne-probe-", dir=folder))
+            made = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix=".gigogne-probe-", dir=folder)))
+            made.chmod(0o755)  # the daemon may be another user
+            file = made.resolve() / "probe"
+            file.write_bytes(said)
         except OSError:
             return False  # nothing can be written there
-        file.write(said)
-        file.flush()
-        mount = Mount("/probe", str(Path(file.name).resolve()), type="bind", read_only=True)
-        config = client.api.create_host_config(mounts=[mount])
         try:
-            made = client.api.create_container(empty_image(client), ["none"], host_config=config)
+            return _read_back(client, file) == said
         except APIError as error:
-            if error.status_code in (400, 500):  # there is no such file where the daemon is
+            if error.status_code in (400, 404, 500):  # there is no such file where the daemon is
                 return False
             raise
-        cleanup.callback(client.api.remove_container, made["Id"], v=True)
+
+
+def _read_back(client: DockerClient, file: Path) -> bytes:
+    """What the daemon reads in a file of this place, which it mounts into a container that is never started."""
+    from docker.types import Mount
+
+    config = client.api.create_host_config(mounts=[Mount("/probe", str(file), type="bind", read_only=True)])
+    made = client.api.create_container(empty_image(client), ["none"], host_config=config)
+    try:
         chunks, _ = client.api.get_archive(made["Id"], "/probe")
         with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
             inside = archive.extractfile(archive.getmembers()[0])
-            return inside is not None and inside.read() == said
+            return b"" if inside is None else inside.read()
+    finally:
+        client.api.remove_container(made["Id"], v=True, force=True)
 
 
 def _text(file: Path) -> str:

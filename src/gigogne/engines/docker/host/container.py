@@ -15,12 +15,12 @@ from typing import Any, Literal
 from gigogne.core.model import MountType, Project
 
 __all__ = [
-    "HOME",
     "HOSTED",
     "SERVICE",
     "Bind",
     "Daemon",
     "HostContainer",
+    "home",
     "project_root",
     "sources_elsewhere",
     "where_hosted",
@@ -88,6 +88,11 @@ class HostContainer:
     home: str = HOME
 
     @property
+    def name(self) -> str:
+        """The name of the Compose project that the container is."""
+        return f"gigogne-nest-{self.project}"
+
+    @property
     def storage(self) -> str:
         """The named volume in which the engine inside keeps images and containers, from one time to the next."""
         return f"{self.project}_nest-docker"
@@ -107,7 +112,7 @@ class HostContainer:
             "volumes": [bind.as_model() for bind in self.binds],
             "tmpfs": [f"{_escaped(self.home)}:exec,mode=1777"],
         }
-        model = {"name": f"gigogne-nest-{self.project}", "services": {SERVICE: service}}
+        model = {"name": self.name, "services": {SERVICE: service}}
         if self.daemon == "inside":
             service |= {"privileged": True, "network_mode": "bridge"}
             service["environment"] |= {"NEST_USER": self.user} if self.user else {}
@@ -152,6 +157,13 @@ def sources_elsewhere(project: Project, root: Path) -> Iterator[Bind]:
         covers = any(PurePosixPath(own).is_relative_to(path) for own in _ITS_OWN)
         if not covers and Path(path).exists() and not Path(path).is_socket():
             yield Bind(path, path, read_only)
+
+
+def home() -> str:
+    """The home in the container, new and empty: at the caller's own path where it can be, so `~/…` means the same."""
+    here = Path.home().as_posix()
+    covers = any(PurePosixPath(own).is_relative_to(here) for own in _ITS_OWN)
+    return here if here.startswith("/") and not covers and os.access(here, os.W_OK) else HOME
 
 
 def _escaped(text: str) -> str:

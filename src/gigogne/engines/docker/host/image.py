@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,24 +43,28 @@ class HostImage:
         from docker.errors import ImageNotFound
 
         try:
-            config = client.api.inspect_image(self.tag)["Config"]
+            found = client.images.get(self.tag)
         except ImageNotFound:
             return False
-        return bool((config.get("Labels") or {}).get(_SOURCE) == self.source.digest)
+        return bool(found.labels.get(_SOURCE) == self.source.digest)
 
-    def build(self, compose: Path, tell: Callable[[str], None]) -> None:
-        """Build it by the Compose binary, and `tell` each line that the builder says.
+    def build(self, compose: Path) -> None:
+        """Build it by the Compose binary.
 
         Raises:
             EngineError: The builder fails; its last words.
         """
         with tempfile.TemporaryDirectory(prefix="gigogne-host-") as folder:
             self.source.write_to(Path(folder))
-            build = {"context": folder, "dockerfile": "docker/host/Dockerfile", "target": self.daemon}
-            build |= {"labels": {_SOURCE: self.source.digest}}
+            build = {
+                "context": folder,
+                "dockerfile": "docker/host/Dockerfile",
+                "target": self.daemon,
+                "labels": {_SOURCE: self.source.digest},
+            }
             model = {"name": "gigogne-host", "services": {"host": {"image": self.tag, "build": build}}}
             project = Project("gigogne-host", Path(folder), (), {})
-            done = Compose(compose, project, model).follow("build", "host", tell=tell)
+            done = Compose(compose, project, model).follow("build", "host", tell=lambda _line: None)
         if done.returncode:
             raise EngineError(
                 f"the host image {self.tag} cannot be built: {last_words(done.stdout)}",

@@ -73,6 +73,8 @@ class HostSource:
 
 
 def _below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files of a folder, without what Python and linters leave there."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
-            yield path.relative_to(folder).as_posix(), path
+        inside = path.relative_to(folder)
+        if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in inside.parts):
+            yield inside.as_posix(), path

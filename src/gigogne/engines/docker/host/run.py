@@ -1,0 +1,85 @@
+"""Docker Compose at the user's terminal, running the host container: what is typed, the signals and the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from gigogne.engines.docker.compose import as_input
+from gigogne.engines.docker.host.container import SERVICE
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+__all__ = ["attend", "run_host"]
+
+# What the shell says to Compose of the user's project, and not of this one.
+_OF_THE_USER = (
+    *("COMPOSE_ENV_FILES", "COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROFILES", "COMPOSE_PROGRESS"),
+    *("COMPOSE_PROJECT_NAME", "COMPOSE_REMOVE_ORPHANS"),
+)
+
+
+def run_host(model: Mapping[str, Any], client: DockerClient, compose: Path, command: Sequence[str]) -> int:
+    """Run the host container to its end, and return the exit code of its command. Nothing of it is left.
+
+    Standard input is the user's, so the model goes by a file. It holds names of variables: Compose takes the values
+    from its own environment, and gives them to the daemon by the API.
+    """
+    from docker.errors import APIError
+
+    terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    name = f"{model['name']}-{secrets.token_hex(3)}"
+    with tempfile.TemporaryDirectory(prefix="gigogne-nest-") as folder:
+        file = Path(folder) / "docker-compose.json"
+        file.write_text(as_input(model), encoding="utf-8")
+        words = [str(compose), "--progress", "quiet", "-f", str(file), "-p", model["name"]]
+        words += ["run", "--rm", "--name", name, *([] if terminal else ["-T"]), SERVICE, *command]
+        environment = {key: value for key, value in os.environ.items() if key not in _OF_THE_USER}
+        try:
+            return attend(words, {**environment, "COMPOSE_IGNORE_ORPHANS": "1"}, terminal=terminal)
+        finally:
+            with contextlib.suppress(APIError):  # Compose has removed it, but for one that it was about to start
+                client.api.remove_container(name, v=True, force=True)
+
+
+def attend(words: Sequence[str], environment: Mapping[str, str], *, terminal: bool) -> int:
+    """Run a program to its end, and return its exit code; a signal that would end us goes to it, once.
+
+    Args:
+        words: The program and its arguments.
+        environment: Its variables.
+        terminal: It reads from the terminal; then it has to stay in the group that the terminal listens to.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        if process is None:
+            early.append(number)
+        elif os.name == "posix":  # elsewhere the console has told the program already
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    # A terminal sends Ctrl-C to every process of its group; in another group the program gets it from us alone.
+    apart: dict[str, Any] = {"process_group": 0} if os.name == "posix" and not terminal else {}
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+    before = {name: signal.signal(signal.Signals[name], forward) for name in names}
+    try:
+        process = subprocess.Popen(words, env=environment, **apart)
+        for number in early:
+            forward(number, None)
+        code = process.wait()
+        return code if code >= 0 else 128 - code
+    finally:
+        for name, handler in before.items():
+            signal.signal(signal.Signals[name], handler)
