@@ -186,8 +186,16 @@ class Session:
         """
         from gigogne.cli.explain import render, to_dict
         from gigogne.compose.provenance import explanation
+        from gigogne.core.place import chain
+        from gigogne.engines.docker.engine import DockerEngine
 
-        made = explanation(options, self.project, service, lambda mount: self.engine.place(mount, self.project))
+        engine = self.engine
+
+        def outside(source: str) -> tuple[str, ...]:
+            """What the daemon calls a path of this container."""
+            return chain(source, engine.position)[:-1] if isinstance(engine, DockerEngine) else ()
+
+        made = explanation(options, self.project, service, lambda mount: engine.place(mount, self.project), outside)
         if self.printer.as_json:
             self.printer.json(to_dict(made))
         else:
@@ -234,7 +242,8 @@ class Session:
     def down(self, *, volumes: bool) -> None:
         """Stop everything of the project that runs, in this or any other run, and remove what it left."""
         for engine in self._at_work():
-            self._down(engine, volumes=volumes)
+            if engine is self.engine or engine.find(self.project, ended=True):
+                self._down(engine, volumes=volumes)
 
     def _down(self, engine: Engine, *, volumes: bool) -> None:
         for run in engine.end_runs(self.project):
@@ -246,8 +255,9 @@ class Session:
             engine.stop(handle, grace=service.stop_grace_period if service else 10.0)
             self.printer.text(f"{handle.service} stopped")
         engine.remove(self.project, volumes=volumes)
-        removed = "logs and volumes removed" if volumes else "logs removed, volumes kept (down -v removes them)"
-        self.printer.text(f"{self.project.name}: {len(handles)} stopped; {removed}")
+        what = "logs" if engine.name == "process" else "containers"
+        removed = f"{what} and volumes removed" if volumes else f"{what} removed, volumes kept (down -v removes them)"
+        self.printer.text(f"{self.project.name} on {engine.name}: {len(handles)} stopped; {removed}")
 
 
 def _unique(problems: Sequence[Problem]) -> list[Problem]:

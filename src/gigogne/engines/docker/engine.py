@@ -93,11 +93,8 @@ class DockerEngine:
         made = self._deployment(project)
         wanted = [problem for problem in made.nesting.problems if problem.service in ("", *services)]
         running = self._containers.of_project(project.name, ended=False)
-        local = self.position.shares_disk
-        return [
-            *wanted,
-            *problems_of(project, services, made.kinds, running, self._client, made.compose, local=local),
-        ]
+        special = problems_of(project, services, made.kinds, running, self._client, made.compose, self.position)
+        return [*wanted, *special]
 
     def prepare(self, service: Service, run: Run) -> None:
         """Build or pull the image, and bring the files that the daemon cannot see.

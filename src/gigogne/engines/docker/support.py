@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from gigogne.core.model import Kind, Port, Problem, Project, Service
+from gigogne.core.place import Place
 from gigogne.engines.docker.compose import Compose
 from gigogne.engines.docker.containers import Container
 
@@ -25,10 +26,12 @@ def problems_of(
     running: Sequence[Container],
     client: DockerClient,
     compose: Compose,
-    *,
-    local: bool,
+    place: Place,
 ) -> Iterator[Problem]:
-    """The problems of these services; `local` says that the daemon's host is this one, its files and ports ours."""
+    """The problems of these services. A daemon that shares this disk shares its ports, too."""
+    local = place.shares_disk
+    for name in services:
+        yield from _ignored_subpaths(project.services[name], place)
     up = {container.service: container for container in running if not container.run}
     for name in services:
         if kinds[name] is Kind.JOB:
@@ -50,6 +53,18 @@ def _several(service: Service) -> Iterator[Problem]:
             "give the job's parts services of their own",
             fatal=False,
         )
+
+
+def _ignored_subpaths(service: Service, place: Place) -> Iterator[Problem]:
+    """Old engines say nothing of `subpath`, and mount the whole volume."""
+    for number, mount in enumerate(service.mounts):
+        if mount.subpath and not place.has_subpath:
+            yield Problem(
+                service.name,
+                f"services.{service.name}.volumes.{number}",
+                f"Docker {place.engine_version} would mount the whole volume {mount.source}, not {mount.subpath} of it",
+                "upgrade Docker to 26 or newer, or give what is in the subpath a volume of its own",
+            )
 
 
 def _changed(up: Mapping[str, Container], compose: Compose) -> Iterator[Problem]:
