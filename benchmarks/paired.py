@@ -7,6 +7,7 @@ within a round is reversed every other round, so that nobody always runs on a ca
 from __future__ import annotations
 
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-__all__ = ["Child", "Paired", "Spread", "child", "command", "measure"]
+__all__ = ["Child", "Paired", "Seconds", "Spread", "child", "command", "installed", "machine", "measure"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Paired:
         pairs = zip(self.seconds[name], self.seconds[base], strict=True)
         return Spread.of([mine / theirs for mine, theirs in pairs])
 
+    def over(self, name: str, base: str) -> Spread:
+        """How many seconds more than ``base`` the contender takes, paired by round."""
+        pairs = zip(self.seconds[name], self.seconds[base], strict=True)
+        return Spread.of([mine - theirs for mine, theirs in pairs])
+
     def table(self, base: str) -> str:
         """All contenders against ``base``, as a Markdown table."""
         lines = [
@@ -69,6 +76,13 @@ class Paired:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class Seconds:
+    """What a contender took by its own clock: it had more to do than what is measured."""
+
+    value: float
+
+
 def measure(contenders: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: bool = True) -> Paired:
     """Run every contender once a round, timed, after one round that does not count."""
     names = list(contenders)
@@ -79,8 +93,9 @@ def measure(contenders: Mapping[str, Callable[[], object]], rounds: int, *, warm
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
             begin = time.perf_counter()
-            contenders[name]()
-            seconds[name].append(time.perf_counter() - begin)
+            result = contenders[name]()
+            taken = time.perf_counter() - begin
+            seconds[name].append(result.value if isinstance(result, Seconds) else taken)
         print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return Paired(seconds)
 
@@ -93,10 +108,12 @@ class Child:
     peak_mib: float
 
 
-def child(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Child:
+def child(
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None, *, directory: Path | None = None
+) -> Child:
     """Run a command to its end and read its largest resident memory; a failure ends the benchmark."""
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(arguments, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(arguments, env=environment, cwd=directory, stdout=output, stderr=subprocess.STDOUT)
         # wait4 tells the memory of this child alone; getrusage would tell the largest of all.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -111,3 +128,15 @@ def child(arguments: Sequence[str], environment: Mapping[str, str] | None = None
 def command(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Callable[[], Child]:
     """A contender that is a command."""
     return lambda: child(arguments, environment)
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """This environment, for a Gigogne that is run as it is installed: its byte code is kept, here in a folder."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(folder / "byte-code")}
+
+
+def machine() -> str:
+    """What there was to measure on, and how busy it is now."""
+    busy = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors{busy}"

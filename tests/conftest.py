@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import subprocess
 import sys
 import tempfile
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import docker.errors
+import docker
 import pytest
 
-import docker
+from gigogne.engines.docker.connection import connect
 from gigogne.engines.process.sandbox import find_bubblewrap
+from gigogne.errors import EngineError
 
 REPOSITORY = Path(__file__).parent.parent
 OLDEST_ENGINE = 26
@@ -56,24 +59,32 @@ def _missing_docker() -> str:
     """Why the tests marked `docker` cannot run here; empty where they can."""
     if os.environ.get("GIGOGNE_TEST_NO_DOCKER"):
         return "GIGOGNE_TEST_NO_DOCKER is set"
-    try:
-        with closing(docker.from_env(timeout=20)) as client:
-            version = str(client.version()["Version"])
-            if int(version.split(".", maxsplit=1)[0]) < OLDEST_ENGINE:
-                return f"the engine is {version}, and the tests need {OLDEST_ENGINE}"
-            for image in DOCKER_IMAGES:
-                client.images.get(image)
-    except docker.errors.ImageNotFound:
-        return f"there is no image {image}: python tests/images/build.py, or docker pull {image}"
-    except docker.errors.DockerException as error:
-        return str(error)
-    return ""
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # the SDK leaves a socket that could not connect to the collector
+        try:
+            with closing(connect(timeout=20)) as client:
+                missing = _missing_in(client)
+        except EngineError as error:
+            missing = error.message
+        gc.collect()
+    return missing
+
+
+def _missing_in(engine: docker.DockerClient) -> str:
+    version = str(engine.version()["Version"])
+    if int(version.split(".", maxsplit=1)[0]) < OLDEST_ENGINE:
+        return f"the engine is {version}, and the tests need {OLDEST_ENGINE}"
+    there = {tag for image in engine.api.images() for tag in image["RepoTags"] or ()}
+    lacking = [f"there is no image {each}: python tests/images/build.py" for each in DOCKER_IMAGES if each not in there]
+    return lacking[0] if lacking else ""
 
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[docker.DockerClient]:
     """The engine of this machine, for tests marked `docker`."""
-    with closing(docker.from_env(timeout=60)) as client:
+    with closing(connect()) as client:
         yield client
 
 

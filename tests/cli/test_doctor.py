@@ -58,7 +58,7 @@ class Doctor:
 def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doctor:
     """A doctor with a warm cache (so that a test is not about the network), and none of the caller's settings."""
     (tmp_path / "cache" / "environments" / "one").mkdir(parents=True)
-    for name in ("GIGOGNE_PROCESS", "GIGOGNE_COMPOSE", "DOCKER_HOST"):
+    for name in ("GIGOGNE_PROCESS", "GIGOGNE_COMPOSE", "GIGOGNE_ENGINE", "DOCKER_HOST", "DOCKER_CONTEXT"):
         monkeypatch.delenv(name, raising=False)
     directories = {f"GIGOGNE_{name}_DIR": str(tmp_path / name.lower()) for name in ("CACHE", "DATA")}
     return Doctor(tmp_path, directories)
@@ -175,10 +175,12 @@ def test_a_machine_that_is_offline(doctor: Doctor) -> None:
 
 
 def test_a_daemon_that_does_not_answer(doctor: Doctor) -> None:
-    """Docker is not needed: its absence is a note."""
+    """Docker is not needed: its absence is a note, except to who asks for it by name."""
     code, found = doctor.look(DOCKER_HOST=f"unix://{doctor.folder}/no.sock")
     assert (code, found["Docker"].state) == (0, "note")
-    assert "no daemon answers" in found["Docker"].found
+    assert "no Docker daemon answers" in found["Docker"].found and "works without" in found["Docker"].found
+    code, found = doctor.look(DOCKER_HOST=f"unix://{doctor.folder}/no.sock", GIGOGNE_ENGINE="docker")
+    assert (code, found["Docker"].state) == (1, "missing")
 
 
 def test_each_cause_of_denied_namespaces(tmp_path: Path) -> None:

@@ -111,6 +111,20 @@ def test_the_mounts_show_their_chain(made: Explanation) -> None:
     assert "environment: KEY" in text and "inline text" in text
 
 
+def test_the_layers_of_a_host_container(made: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell outside before the host container; the daemon's host before this container before the module."""
+    monkeypatch.setenv("GIGOGNE_NEST", "outside")
+    monkeypatch.setenv("GIGOGNE_NEST_PASSED", "DB_PASSWORD")
+    project = load_project(LoadOptions())
+    nested = explanation(LoadOptions(), project, "s", lambda _: None, lambda _: (r"C:\work\empty",))
+    text = " ".join(shown(nested, 500).split())
+    assert "${DB_PASSWORD} from the shell outside → the host container (hides .env:1)" in text
+    assert "API_TOKEN docker-compose.yml:9 it is passed through, and the host container has it not" in text
+    assert rf"→ C:\work\empty → {Path.cwd()}/empty → /data" in text
+    facts = next(mount for mount in to_dict(nested)["mounts"] if mount["target"] == "/data")
+    assert (facts["outside"], facts["source"]) == ([r"C:\work\empty"], str(Path.cwd() / "empty"))
+
+
 def test_the_json_has_places_as_file_and_line(made: Explanation) -> None:
     """A program finds the line without parsing words."""
     facts = to_dict(made)

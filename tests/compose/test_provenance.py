@@ -259,3 +259,30 @@ def test_a_service_behind_a_profile_is_explained() -> None:
     """Naming it is enough, as with `run`."""
     text = "services: {t: {image: x}, s: {image: x, profiles: [p], environment: {A: '1'}}}"
     assert explain({"docker-compose.yml": text}).chain("A") == ["docker-compose.yml:1"]
+
+
+@pytest.mark.parametrize(
+    ("copy", "ignored", "line"),
+    [
+        ("COPY app/ /srv/", "", 2),
+        ("COPY . .", "", 2),
+        ('COPY ["app/.env", "/srv/"]', "", 2),
+        ("COPY main.py ./", "", None),
+        ("COPY --from=other app/ /srv/", "", None),
+        ("COPY . .", "**/.env\n", None),
+        ("COPY . .", "*.md\n!app/.env\n", 2),
+    ],
+)
+def test_an_env_file_that_is_in_the_image(copy: str, ignored: str, line: int | None) -> None:
+    """Who has the image has the credentials: the line that takes them in is named, and where to keep them out."""
+    files = {
+        "docker-compose.yml": "services: {s: {build: ., env_file: app/.env}}",
+        "Dockerfile": f"FROM x\n{copy}\n",
+        "app/.env": "TOKEN=hunter2\n",
+        ".dockerignore": ignored,
+    }
+    made = explain(files)
+    found = [made.short(note) for note in made.made.notes if ".dockerignore" in note]
+    assert len(found) == (line is not None)
+    if found:
+        assert found[0].startswith("app/.env is in the image too, by ") and f"Dockerfile:{line}:" in found[0]

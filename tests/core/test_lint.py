@@ -150,6 +150,77 @@ def test_a_command_that_only_idles() -> None:
     assert lint(project(a=built("sleep infinity", labels={"gigogne.kind": "server"}))) == []
 
 
+def volume(source: str, target: str, **more: Any) -> dict[str, Any]:
+    """A mount of a volume in Compose's canonical form."""
+    return {"type": "volume", "source": source, "target": target, "volume": more}
+
+
+def test_a_keep_alive_that_holds_a_volume() -> None:
+    """It is said which volume, who else has it, and from whose depends_on it goes; a volume stays without it."""
+    holder = {"image": "busybox:1.36", "command": ["tail", "-f", "/dev/null"], "volumes": [volume("code", "/code")]}
+    job = built(volumes=[volume("code", "/app"), volume("other", "/other")], depends_on={"holder": "started"})
+    [found] = lint(project(holder=holder, job=job))
+    assert (found.where, found.fatal) == ("services.holder.command", False)
+    assert "for code, which job mounts too" in found.message and "other" not in found.message
+    assert found.hint.startswith("remove holder, and from depends_on of job: the volume stays")
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [
+        {"volumes": [volume("own", "/code")]},
+        {"volumes": [volume("code", "/code"), {"type": "bind", "source": "/p/x", "target": "/x"}]},
+        {"volumes": [volume("code", "/code")], "image": "team/code:7"},
+        {"volumes": [volume("code", "/code")], "build": {"context": "/p"}},
+        {"volumes": [volume("", "/code")]},
+    ],
+    ids=["own volume", "folder", "image with files", "built", "anonymous"],
+)
+def test_a_keep_alive_that_does_more_than_hold(holder: dict[str, Any]) -> None:
+    """It may fill the volume, or be there to be entered: nobody is told to remove it."""
+    job = built(volumes=[volume("code", "/app")])
+    holding = {"image": "busybox:1.36", "command": ["sleep", "infinity"], **holder}
+    [found] = lint(project(holder=holding, job=job))
+    assert "docker exec" in found.message and "remove" not in found.hint
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "script"),
+    [
+        ("python job.py", {"working_dir": "/app"}, "/app/job.py"),
+        ("python ./run/job.py", {"working_dir": "/app/"}, "/app/run/job.py"),
+        ("/app/start.sh --fast", {}, "/app/start.sh"),
+        ("start", {"entrypoint": ["sh", "/app/x.sh"]}, "/app/x.sh"),
+        ("python job.py", {}, ""),
+        ("python /srv/job.py", {"working_dir": "/app"}, ""),
+        ("python ../job.py", {"working_dir": "/app"}, ""),
+        ("python -m job", {"working_dir": "/app"}, ""),
+        ("report --out=/app/job.py", {"working_dir": "/app"}, ""),
+    ],
+)
+def test_code_that_a_volume_hides(command: str, more: dict[str, Any], script: str) -> None:
+    """A program that is run from a named volume over the image is not the one that was just built."""
+    found = lint(project(a=built(command, volumes=[volume("code", "/app")], **more)))
+    assert places(found) == ({"services.a.volumes": False} if script else {})
+    if script:
+        assert found[0].message.startswith(f"{script} is run from the volume code")
+        assert "remove code:/app" in found[0].hint and "./app:/app:ro" in found[0].hint
+
+
+def test_a_volume_that_hides_no_code() -> None:
+    """What holds data, gets nothing of the image by intention, is a folder, or lies over a pulled image."""
+    at = {"working_dir": "/app"}
+    for mount in (
+        volume("data", "/app/data"),
+        volume("code", "/app", nocopy=True),
+        volume("code", "/app", subpath="v2"),
+        {"type": "bind", "source": "/p/app", "target": "/app"},
+    ):
+        assert lint(project(a=built(volumes=[mount], **at))) == []
+    pulled = {"image": "team/job:1", "command": ["python", "job.py"], "volumes": [volume("code", "/app")], **at}
+    assert lint(project(a=pulled)) == []
+
+
 def test_waiting_for_the_end_of_a_server() -> None:
     """Who waits for a server to complete waits for ever: fatal, at the one who waits, and said once."""
     for other in (built("uvicorn app:app", ports=[port("80")]), built("sleep infinity"), {"image": "postgres:17"}):
@@ -326,3 +397,13 @@ def test_variables_that_are_not_set(load: Load) -> None:
     assert lint(load("services: {a: {build: ., environment: {X: '${SURELY_NOT_SET:-}'}}}")) == []
     [other] = lint(project(("the attribute `version` is obsolete",), a=built()))
     assert (other.message, other.hint) == ("the attribute `version` is obsolete", "")
+
+
+def test_a_variable_that_only_the_container_has(load: Load, tmp_path: Path) -> None:
+    """`app/.env` as env_file feeds the container, not `${…}`: the commonest mistake of all, named as such."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / ".env").write_text("SURELY_NOT_SET=hunter2\n", encoding="utf-8")
+    text = "services: {a: {build: ., env_file: app/.env, command: 'job --rows ${SURELY_NOT_SET}'}}"
+    [found] = lint(load(text))
+    assert "the SURELY_NOT_SET of a's environment or env_file does not feed ${…}" in found.message
+    assert "--env-file" in found.hint and "hunter2" not in str(found) and not found.fatal

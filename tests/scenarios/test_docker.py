@@ -13,11 +13,11 @@ from typing import Any
 
 import psutil
 import pytest
+from docker import DockerClient
 from docker.errors import NotFound
 from tests.conftest import Workspace
 from tests.scenarios.observe import events, outcome, wait_for
 
-from docker import DockerClient
 from gigogne.compose.binary import compose_binary
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docked")]
@@ -52,6 +52,17 @@ def compose(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[st
     return subprocess.run(
         [str(compose_binary()), *words], cwd=workspace.folder, capture_output=True, text=True, check=True
     )
+
+
+@contextlib.contextmanager
+def started(workspace: Workspace, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A command under way; a test that fails meanwhile does not wait for it."""
+    with workspace.start(*words, **environment) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def test_a_job_and_its_server(workspace: Workspace, docker_engine: DockerClient) -> None:
@@ -123,12 +134,12 @@ def test_runs_share_a_server(workspace: Workspace, docker_engine: DockerClient) 
     workspace.write({"compose.yml": f"name: dock-share\nservices:{SERVER}{JOB}{slow}{quick}"})
 
     def running() -> bool:
-        return containers(docker_engine, "dock-share")["dock-share-db-1"]["State"]["Running"]
+        return bool(containers(docker_engine, "dock-share")["dock-share-db-1"]["State"]["Running"])
 
-    with workspace.start("run", "job") as first:
+    with started(workspace, "run", "job") as first:
         wait_for(lambda: any("-job-run-" in name for name in containers(docker_engine, "dock-share")))
         result = workspace.run("run", "quick")
-        assert result.returncode == 0 and "stays up: another run needs it" in result.stdout
+        assert result.returncode == 0 and "note: stays up: it ran before this run" in result.stdout
         assert running()
         (workspace.folder / "go").touch()
         first.communicate(timeout=30)
@@ -178,7 +189,7 @@ def test_names_and_ports_of_jobs(workspace: Workspace, docker_engine: DockerClie
         }
     )
     assert "container_name: not used for a job" in workspace.run("check").stdout
-    with workspace.start("run") as running:
+    with started(workspace, "run") as running:
         wait_for(lambda: any(each["State"]["Running"] for each in containers(docker_engine, "dock-names").values()))
         ((name, seen),) = containers(docker_engine, "dock-names").items()
         assert name != "mine" and seen["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"] == "18099"
@@ -270,7 +281,7 @@ def test_values_reach_the_job_and_nothing_else(workspace: Workspace, docker_engi
             """
         }
     )
-    with workspace.start("run", TOKEN=secret) as running:
+    with started(workspace, "run", TOKEN=secret) as running:
         while running.poll() is None:
             seen += _command_lines()
             for each in containers(docker_engine, "dock-secret").values():
@@ -301,7 +312,7 @@ def test_interrupted_and_down(workspace: Workspace, docker_engine: DockerClient)
         )
 
     for end in ("interrupt", "down"):
-        with workspace.start("run") as run:
+        with started(workspace, "run") as run:
             wait_for(at_work)
             if end == "interrupt":
                 run.send_signal(signal.SIGINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sys
@@ -307,6 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
+    gc.freeze()  # a short command ends without a last search of all modules for garbage
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -69,7 +69,7 @@ def _docker(notify: Callable[[str, str], None], *, build: bool = False, keep: bo
     from gigogne.engines.docker.place import find_place
 
     client = connect()
-    return DockerEngine(client, find_place(client), compose_binary(), notify, build=build, keep=keep)
+    return DockerEngine(client, find_place(client, Path.cwd()), compose_binary(), notify, build=build, keep=keep)
 
 
 def _names_a_daemon() -> bool:

@@ -18,6 +18,7 @@ from gigogne.errors import ComposeError, EngineError, UnsupportedError
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
     from gigogne.core.nesting import Nesting
     from gigogne.core.place import Place
     from gigogne.engines.docker.host.container import Bind, Daemon, HostContainer

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,11 @@ def _translated(words: Sequence[str], *, by_docker: bool) -> Sequence[str]:
     if not call.creates:
         return words
     os.environ.update(call.daemon())
+    call = _waiting(call)
     client = connect()
     place = find_place(client)
     if place.shares_disk:
-        return words
+        return call.words()
     project = _project(call)
     names = _services(call, project)
     nesting = nest(project, place, names)
@@ -86,6 +88,33 @@ def _translated(words: Sequence[str], *, by_docker: bool) -> Sequence[str]:
     options = ["-f", _in_memory(_with_own_names(nesting.model, project))]
     options += ["--project-directory", str(project.directory), "-p", project.name]
     return call.settled(options)
+
+
+def _waiting(call: Invocation) -> Invocation:
+    """`up --exit-code-from X` with X alone to be watched, where a job that X waits for ends before it.
+
+    Compose stops everything when the first container ends. Of the services that it is given by name it watches no
+    others; and it starts what they depend on all the same.
+    """
+    import click
+
+    from gigogne.compose import load_project
+    from gigogne.core.graph import reachable
+    from gigogne.core.model import Condition
+
+    if not call.awaited:
+        return call
+    project = load_project(call.load_options(), [call.awaited])
+    needed = (project.services[name] for name in reachable(project, [call.awaited]))
+    jobs = [d.service for service in needed for d in service.depends_on if d.condition is Condition.COMPLETED]
+    if not jobs:
+        return call
+    click.echo(
+        f"note: Compose would stop everything when {jobs[0]} ends; so only {call.awaited} and what it needs is "
+        "started, and its servers stay up (docker compose down ends them)",
+        err=True,
+    )
+    return replace(call, rest=(*call.rest, "--attach-dependencies", call.awaited))
 
 
 def _project(call: Invocation) -> Project:

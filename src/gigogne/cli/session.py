@@ -25,7 +25,6 @@ from gigogne.core.lint import lint
 from gigogne.core.model import Kind, Problem
 from gigogne.core.outcome import Result
 from gigogne.core.plan import Plan
-from gigogne.engines.process.engine import ProcessEngine
 from gigogne.errors import ComposeError, UnsupportedError
 from gigogne.orchestrators.native import NativeOrchestrator
 
@@ -67,8 +66,10 @@ class Session:
 
     def _at_work(self) -> list[Engine]:
         """The engines that may have something of the project: without a word of it, the process engine too."""
-        if self.asked != "auto" or isinstance(self.engine, ProcessEngine):
+        if self.asked != "auto" or self.engine.name == "process":
             return [self.engine]
+        from gigogne.engines.process.engine import ProcessEngine
+
         return [self.engine, ProcessEngine.of_this_machine(self._progress)]
 
     def servers(self) -> tuple[str, ...]:
@@ -128,6 +129,8 @@ class Session:
         Raises:
             UnsupportedError: The files or the engine cannot do all of it; nothing was started.
         """
+        if self._remarked:
+            self.printer.emit(Notice("", self._remarked))
         general = lint(self.project, plan.services)
         special = self.engine.check(self.project, plan.services, publish=plan.stays)
         fatal = [self._located(problem) for problem in _unique([*general, *special]) if problem.fatal]
@@ -152,8 +155,6 @@ class Session:
 
     def _remark(self, general: Sequence[Problem], special: Sequence[Problem]) -> None:
         """Say in full what this run does in another way and asks for something; count the rest."""
-        if self._remarked:
-            self.printer.emit(Notice("", self._remarked))
         small = [p for p in general if p.service] + [p for p in special if p.service and not p.hint]
         for problem in _unique([*general, *special]):
             if self.printer.as_json or problem not in small:

@@ -159,8 +159,8 @@ def _look(result: Result, servers: dict[str, str], engine: Engine, project: Proj
         lines.append(f"look:  gigogne up {' '.join(servers)}   ({addresses})")
     if result.code:
         failed = next((outcome.service for outcome in result.outcomes if outcome.verdict is Verdict.FAILED), None)
-        left = [h.data["left"] for h in engine.find(project, ended=True) if h.service == failed and h.data["left"]]
-        lines += [f"logs:  {left[-1]}"] if left else []
+        ours = [h for h in engine.find(project, ended=True) if (h.run, h.service) == (result.run, failed)]
+        lines += [f"logs:  {handle.data['left']}" for handle in ours[-1:] if handle.data["left"]]
     lines.append("clean: gigogne down -v   (removes the volumes and the servers' data)")
     return Text("\n".join(lines), "dim")
 

@@ -109,6 +109,15 @@ class Invocation:
         named = (word.typed[0] for word in self._arguments() if not word.option)
         return tuple(name.partition("=")[0] if self.command == "scale" else name for name in named)
 
+    @property
+    def awaited(self) -> str:
+        """The service of `up --exit-code-from`, where nothing else says what to start and when to stop."""
+        if self.command != "up" or self.targets():
+            return ""
+        given = {word.option: word.value for word in self._arguments()}
+        explicit = {"--abort-on-container-exit", "--abort-on-container-failure", "--attach"} & given.keys()
+        return "" if explicit else given.get("--exit-code-from", "")
+
     def load_options(self) -> LoadOptions:
         """The options by which the project is found."""
         return LoadOptions(
@@ -128,6 +137,10 @@ class Invocation:
         """What `run --volume` mounts from this disk, as Compose prints it in a service's `volumes:`."""
         given = (word.value for word in self._arguments() if self.command == "run" and word.option in _VOLUME)
         return [bind for value in given if (bind := _bind(value))]
+
+    def words(self) -> list[str]:
+        """The command line."""
+        return [*self.before, *(text for word in self.options for text in word.typed), self.command, *self.rest]
 
     def settled(self, options: Sequence[str]) -> list[str]:
         """The same command line with these options in place of those that say which project it is, and no `binds`."""

@@ -1,10 +1,11 @@
-"""What planning and explaining need of a Dockerfile: HEALTHCHECK, which tells a server from a job, ENV and ARG."""
+"""What planning and explaining need of a Dockerfile: HEALTHCHECK tells a server from a job; ENV, ARG and COPY."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gigogne.core.model import Build, Healthcheck
@@ -12,7 +13,7 @@ from gigogne.core.model import Build, Healthcheck
 if TYPE_CHECKING:
     from e2b_dockerfile_utils import DockerfileInstruction
 
-__all__ = ["ImageVariable", "dockerfile_healthcheck", "dockerfile_variables"]
+__all__ = ["ImageVariable", "copied_at", "dockerfile_healthcheck", "dockerfile_variables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,36 @@ def dockerfile_variables(build: Build) -> tuple[ImageVariable, ...]:
         return ()
     instructions, escape = _parse(text)
     return tuple(_variables(_of_stage(instructions, build.target), text.splitlines(), escape, build))
+
+
+def copied_at(build: Build, file: Path) -> int | None:
+    """The line of the COPY or ADD that takes a file of the context into the image; None where none surely does."""
+    if not file.is_relative_to(build.context):
+        return None
+    name = file.relative_to(build.context)
+    for instruction in _of_stage(_parse(_text(build))[0], build.target):
+        narrowed = any(flag.startswith(("--from=", "--exclude=")) for flag in instruction.flags)
+        if instruction.name.upper() in ("COPY", "ADD") and not narrowed:
+            sources = [PurePosixPath(source.lstrip("/")) for source in instruction.args[:-1]]
+            if any(name.is_relative_to(source) for source in sources) and not _is_ignored(build, name):
+                return instruction.start_line
+    return None
+
+
+def _is_ignored(build: Build, name: PurePath) -> bool:
+    """Whether the ignore file, of the Dockerfile or else of the context, keeps a file out of the image."""
+    from e2b_dockerfile_utils import PatternMatcher
+
+    own = [build.dockerfile.with_name(f"{build.dockerfile.name}.dockerignore")] if build.dockerfile else []
+    for file in (*own, build.context / ".dockerignore"):
+        try:
+            patterns = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            return bool(PatternMatcher(patterns).matches(name.as_posix()))
+        except OSError:
+            continue
+        except ValueError:  # a pattern that is none, which the engine names
+            return True
+    return False
 
 
 def _text(build: Build) -> str:

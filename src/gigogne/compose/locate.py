@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from gigogne.compose.binary import run_compose
+from gigogne.compose.host_container import HostContainer
 from gigogne.compose.nodes import field, fields, items, read_yaml
 from gigogne.core.suggestion import did_you_mean
 from gigogne.errors import ComposeError
@@ -166,10 +168,12 @@ def _about_key(said: str, files: Sequence[Path]) -> ComposeError | None:
     required = _REQUIRED.search(said)
     if required:
         why = f": {required['why']}" if required["why"] else ""
-        name = required["name"]
+        name, hint = required["name"], f"set it in the shell or in .env: {required['name']}=…"
+        if host_container := HostContainer.of(os.environ):
+            reason, hint = host_container.loss(name)
+            why += f"; {reason}"
         return ComposeError(
-            f"{_place(match[1], files)}: {match[1]} needs the variable {name}, which is not set{why}",
-            f"set it in the shell or in .env: {name}=…",
+            f"{_place(match[1], files)}: {match[1]} needs the variable {name}, which is not set{why}", hint
         )
     return ComposeError(f"{_place(match[1], files)}: {said}", "correct this key")
 

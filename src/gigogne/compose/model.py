@@ -32,10 +32,11 @@ def project_of(
     files: tuple[Path, ...],
     warnings: tuple[str, ...] = (),
     env_files: tuple[Path, ...] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> Project:
-    """The typed project of a canonical model."""
+    """The typed project of a canonical model; `variables` are those that its secrets and configs come from."""
     plain = _unescaped(raw)
-    delivered = {key: plain.get(key) or {} for key in _FILES}
+    delivered = {key: _with_content(plain.get(key) or {}, variables or {}) for key in _FILES}
     services = {name: _service(name, value, delivered) for name, value in plain.get("services", {}).items()}
     volumes = {key: (value or {}).get("name", key) for key, value in plain.get("volumes", {}).items()}
     return Project(
@@ -127,13 +128,22 @@ def _mount(raw: Mapping[str, Any]) -> Mount:
     )
 
 
+def _with_content(entries: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Secrets or configs, those of a variable with its value as their `content`, as Compose has that of a text."""
+    named = {name: entry or {} for name, entry in entries.items()}
+    return {name: {"content": variables.get(e.get("environment", "")), **e} for name, e in named.items()}
+
+
 def _delivered(entries: Sequence[Any], known: Mapping[str, Any], folder: str) -> Iterator[Mount]:
-    """Secrets or configs: those that are files of this machine, and the others (`OTHER`, with their names)."""
+    """Secrets or configs: those that are files of this machine, and the others (`OTHER`, with what they hold)."""
     for entry in entries:
         name = entry["source"]
-        file = (known.get(name) or {}).get("file")
+        found = known.get(name) or {}
         target = str(PurePosixPath(folder, entry.get("target") or name))
-        yield Mount(MountType.OTHER if file is None else MountType.BIND, file or name, target, read_only=True)
+        if file := found.get("file"):
+            yield Mount(MountType.BIND, file, target, read_only=True)
+        else:
+            yield Mount(MountType.OTHER, name, target, read_only=True, content=found.get("content"))
 
 
 def _tmpfs(entry: str) -> Mount:

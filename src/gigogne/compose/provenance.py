@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gigogne.compose.binary import run_compose
-from gigogne.compose.dockerfile import dockerfile_variables
+from gigogne.compose.dockerfile import copied_at, dockerfile_variables
 from gigogne.compose.envfiles import env_file_lines, project_env_files
 from gigogne.compose.evaluation import evaluate
 from gigogne.compose.explanation import Explanation, Form, Setting, SettingKind, Variable
@@ -74,7 +74,7 @@ def explanation(
         variables = settings.variables(layers, every, pool)
         unset = frozenset(map(unset_variable, project.warnings))
         evidence = Evidence(made, variables, layers, every, feeding, env_files, entries, unset)
-        notes = tuple(_notes(made, entries))
+        notes = tuple(_notes(made, entries, layers))
         return Explanation(service, directory, variables, lost_variables(evidence), mounts.result(), notes)
 
 
@@ -160,11 +160,15 @@ def _image_settings(service: Service, layers: Sequence[Layer]) -> dict[str, list
     return found
 
 
-def _notes(service: Service, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What one should know beside: env files that are not there, an image whose ENV cannot be seen."""
+def _notes(service: Service, entries: Sequence[Mapping[str, Any]], layers: Sequence[Layer]) -> Iterator[str]:
+    """What one should know beside: env files that are not there, or in the image, and an ENV that cannot be seen."""
     for entry in entries:
-        if not Path(entry["path"]).is_file():
-            yield f"{entry['path']} is not there; it is `required: false`, so nothing is read from it"
+        file = Path(entry["path"])
+        if not file.is_file():
+            yield f"{file} is not there; it is `required: false`, so nothing is read from it"
+        elif service.build is not None and (line := copied_at(service.build, file)):
+            place = dockerfile_place(service, layers, line)
+            yield f"{file} is in the image too, by {place}: keep its values out of it, with a line in .dockerignore"
     if service.build is None:
         yield f"the ENV that the image {service.image} may hold is not shown: it has no Dockerfile here"
     else:

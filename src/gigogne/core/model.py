@@ -70,7 +70,8 @@ class Mount:
 
     `source` is a host path for a bind, the key of a top-level volume for a named volume, and empty for an
     anonymous volume or a tmpfs. `target` is the path inside. With `nocopy` a new volume does not get the image's files.
-    A secret or a config that is a file is a read-only bind of it, as Compose makes it.
+    A secret or a config that is a file is a read-only bind of it, as Compose makes it; of another one (`OTHER`)
+    `source` is the name, and `content` what it holds, where that is known. It may be secret, and so shows in no repr.
     """
 
     type: MountType
@@ -80,6 +81,7 @@ class Mount:
     subpath: str = ""
     create_host_path: bool = True
     nocopy: bool = False
+    content: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

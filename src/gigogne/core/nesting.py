@@ -25,6 +25,7 @@ from gigogne.core.place import (
     Place,
     PlaceKind,
     inner_mounts,
+    is_daemons,
     locate,
     resolved,
 )
@@ -33,13 +34,6 @@ __all__ = ["MountPoint", "Nesting", "Place", "PlaceKind", "Staged", "nest"]
 
 # Where Compose puts what it delivers as files.
 _FOLDERS = {"secrets": "/run/secrets", "configs": "/"}
-# What each machine has of its own, and who names it means the daemon's: the kernel's file systems, Docker's sockets.
-_DAEMONS = (
-    *("/proc", "/sys", "/dev"),
-    *("/var/run/docker.sock", "/run/docker.sock", "/run/host-services", "/run/guest-services"),
-)
-# Below /dev, and a container's own all the same.
-_MEMORY = ("/dev/shm", "/dev/mqueue")  # noqa: S108 - the names of mounts, no temporary files
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +45,8 @@ class Staged:
         volume: The name of the volume. To Compose it is an external one: it must be made.
         service: The service that mounts it.
         target: Where the service sees it.
-        name: The file's name in the volume. Empty for a directory: its files go to the volume's root, but not those of
-            other mounts below it, which are mounted by themselves; of these only the empty directories are copied.
+        name: The file's name in the volume; empty for a directory, whose files go to the volume's root.
+        without: Paths in the directory that are mounted by themselves: they are copied as empty directories.
     """
 
     source: str
@@ -60,6 +54,7 @@ class Staged:
     service: str
     target: str
     name: str = ""
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +160,7 @@ class _Translation:
                 made["volumes"] = [_strict(entry) for entry in raw["volumes"]]
         else:
             total = self._translated(name, raw, files)
-            made |= {"volumes": list(total.entries)} if total.entries else {}
+            made |= {"volumes": list(total.entries)} if total.entries or raw.get("volumes") else {}
             made |= {key: [e for e in raw[key] if not self._file(key, e)] for key in _FOLDERS if raw.get(key)}
         for delivery in self._devices(name, raw):
             total += delivery
@@ -192,7 +187,7 @@ class _Translation:
         """A bind where the daemon does not see this disk."""
         real = self._disk.resolve(bind.source)
         found = locate(real, self._mounts)
-        if found is None and _is_daemons(real):
+        if found is None and is_daemons(real):
             return bind.as_bind(bind.source)
         if missing := self._missing(bind):
             return missing
@@ -202,7 +197,7 @@ class _Translation:
                 "use a named volume, or COPY the files in a Dockerfile; or run gigogne on the daemon's machine",
             )
         mounted = found is not None and found.mount.type in ("bind", "volume")
-        delivery = self._mounted(bind, found) if mounted and found else self._copied(bind, real)
+        delivery = self._mounted(bind, found) if mounted and found else self._copied(bind, real, found)
         return delivery + self._inner(bind, real, taken)
 
     def _mounted(self, bind: _Bind, found: Located) -> _Delivery:
@@ -225,10 +220,10 @@ class _Translation:
         key, volumes = self._volume(mount.source)
         return replace(bind.as_volume(key, found.subpath), volumes=volumes)
 
-    def _copied(self, bind: _Bind, real: str) -> _Delivery:
-        """A path that is in no mount of this container: only a copy of it can be had."""
+    def _copied(self, bind: _Bind, real: str, found: Located | None) -> _Delivery:
+        """A path that is in no mount of this container, or in its memory: only a copy of it can be had."""
         kind = self._disk.kind(real)
-        lies = f"{bind.source} lies in no mount of this container"
+        lies = f"{bind.source} lies in {f'a {found.mount.type}' if found else 'no mount'} of this container"
         at = posixpath.dirname(real) if kind is PathKind.FILE else real
         hint = f"mount it into this container: docker run -v FOLDER-OF-THE-HOST:{at}"
         if self._place.kind is PlaceKind.REMOTE:
@@ -244,7 +239,8 @@ class _Translation:
         volume = f"{self._name}_staged-{hashlib.sha256(f'{self._place.container}:{real}'.encode()).hexdigest()[:12]}"
         name = posixpath.basename(real) if kind is PathKind.FILE else ""
         key, volumes = self._volume(volume)
-        staged = Staged(real, volume, bind.service, bind.target, name)
+        without = tuple(rest for rest, _ in inner_mounts(real, self._mounts))
+        staged = Staged(real, volume, bind.service, bind.target, name, without)
         notice = bind.problem(f"{lies}: a copy of it is mounted at {bind.target}", hint, fatal=False)
         return notice + replace(bind.as_volume(key, name), staged=(staged,), volumes=volumes)
 
@@ -265,12 +261,13 @@ class _Translation:
 
     def _missing(self, bind: _Bind) -> _Delivery | None:
         """What is said of a source that does not exist: Docker would make an empty directory there."""
-        if self._disk.kind(bind.source) is not PathKind.MISSING or _is_daemons(bind.source):
+        if self._disk.kind(bind.source) is not PathKind.MISSING:
             return None
-        is_file = bind.key != "volumes" or PurePosixPath(bind.target).suffix
-        hint = (
-            "correct the path, or make the file" if is_file else f"correct the path, or make it: mkdir -p {bind.source}"
-        )
+        hint = "correct the path, or make it: mkdir -p " + bind.source
+        if is_daemons(bind.source):
+            hint = "correct the path: this machine has no such socket or device"
+        elif bind.key != "volumes" or PurePosixPath(bind.target).suffix:
+            hint = "correct the path, or make the file"
         if self._place.kind is PlaceKind.OUTSIDE:
             hint += "; what only the host has, must be mounted into this container"
         return bind.problem(f"{bind.source} does not exist, and would be empty at {bind.target}", hint)
@@ -342,10 +339,6 @@ def _targets(raw: Mapping[str, Any]) -> Iterator[str]:
         yield posixpath.normpath(_plain(entry["target"]))
     for text in raw.get("tmpfs") or ():
         yield posixpath.normpath(_plain(text).partition(":")[0])
-
-
-def _is_daemons(path: str) -> bool:
-    return any(_is_within(own, path) for own in _DAEMONS) and not any(_is_within(own, path) for own in _MEMORY)
 
 
 def _is_within(folder: str, path: str) -> bool:

@@ -6,8 +6,8 @@ container are the table between the two: container path → host path, or volume
 
 from __future__ import annotations
 
-import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +24,7 @@ __all__ = [
     "PlaceKind",
     "chain",
     "inner_mounts",
+    "is_daemons",
     "locate",
     "resolved",
 ]
@@ -31,6 +32,13 @@ __all__ = [
 _SUBPATH_ENGINE = 26
 """The first engine that mounts a path of a volume; older ones take `subpath`, and mount the whole volume."""
 
+# What each machine has of its own, and who names it means the daemon's: the kernel's file systems, Docker's sockets.
+_DAEMONS = (
+    *("/proc", "/sys", "/dev"),
+    *("/var/run/docker.sock", "/run/docker.sock", "/run/host-services", "/run/guest-services"),
+)
+# Below /dev, and a container's own all the same.
+_MEMORY = ("/dev/shm", "/dev/mqueue")  # noqa: S108 - the names of mounts, no temporary files
 # `C:\work`, `C:/work` and `\\server\share`, as an engine of Docker Desktop spells the disks of Windows.
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
@@ -112,8 +120,9 @@ class LocalDisk:
 
     def kind(self, path: str) -> PathKind:
         """What is at the path, behind symbolic links."""
-        if os.name == "nt" and path.startswith("/"):
-            return PathKind.OTHER  # a path of the machine in which Docker Desktop keeps its daemon
+        # Docker Desktop keeps its daemon in a machine of its own, whose these are.
+        if (sys.platform == "win32" and path.startswith("/")) or (sys.platform == "darwin" and is_daemons(path)):
+            return PathKind.OTHER
         try:
             at = Path(path)
             if at.is_file():
@@ -144,6 +153,12 @@ class Located:
 def resolved(mounts: Sequence[MountPoint], disk: Disk) -> tuple[tuple[str, MountPoint], ...]:
     """The mounts by where they really are: `/var/run/docker.sock` is at `/run/docker.sock`."""
     return tuple((disk.resolve(mount.target), mount) for mount in mounts)
+
+
+def is_daemons(path: str) -> bool:
+    """Whether a path is the daemon's own, wherever it is named: of the kernel, or Docker's socket."""
+    at = PurePosixPath(path)
+    return any(map(at.is_relative_to, _DAEMONS)) and not any(map(at.is_relative_to, _MEMORY))
 
 
 def locate(path: str, mounts: Sequence[tuple[str, MountPoint]]) -> Located | None:

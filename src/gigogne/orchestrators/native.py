@@ -204,7 +204,9 @@ class NativeOrchestrator:
             kept = [t for t in at_work if t.outcome.kind is Kind.SERVER and t.name in needed]
             for task in kept:
                 task.release()
-                self._emit(Notice(task.name, "stays up: another run needs it"))
+                ours = task.handle is not None and task.handle.run
+                why = "another run needs it" if ours else "it ran before this run"
+                self._emit(Notice(task.name, f"stays up: {why}"))
             while running := [task for task in at_work if not task.done and task not in kept]:
                 names = {need.service for task in running for need in task.step.needs}
                 self._stop([task for task in running if task.name not in names] or running)

@@ -141,14 +141,19 @@ class Task:
             pass
 
     def _stop(self, handle: Handle, grace: float) -> None:
-        engine = self._around.engine
-        stopper = threading.Thread(target=engine.stop, args=(handle,), kwargs={"grace": grace}, daemon=True)
+        stopper = threading.Thread(target=self._ask_to_end, args=(handle, grace), daemon=True)
         stopper.start()
         while stopper.is_alive():
             stopper.join(0.1)
             if grace and self._around.hurry.is_set():
                 grace = 0.0
-                engine.stop(handle, grace=0.0)
+                self._ask_to_end(handle, grace)
+
+    def _ask_to_end(self, handle: Handle, grace: float) -> None:
+        try:
+            self._around.engine.stop(handle, grace=grace)
+        except GigogneError as error:  # a daemon that is gone
+            self._around.emit(Notice(self.name, f"not stopped: {error.message}"))
 
     def _live(self) -> None:
         """Try, and try again as the restart policy says; whatever the engine meets, who waits must hear of the end."""

@@ -18,12 +18,17 @@ from typing import Any
 from gigogne.core.model import Project
 from gigogne.errors import EngineError
 
-__all__ = ["Compose", "as_input", "last_words"]
+__all__ = ["Compose", "as_input", "last_words", "plainly"]
 
 # What a shell may set for Compose and what the model has settled already.
 _SETTLED = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "COMPOSE_ENV_FILES")
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+# Who passed an error on: the daemon, the runtime, the driver of the network. What comes after them says what it is.
+_PASSED_ON = re.compile(
+    r"Error response from daemon: |.*unable to start container process: "
+    r"|driver failed programming external connectivity on endpoint \S+ \(\w+\): (Error starting userland proxy: )?"
+)
 
 
 class Compose:
@@ -38,7 +43,12 @@ class Compose:
         self._words = [str(binary), "-f", "-", "--project-directory", str(project.directory), "-p", project.name]
         for file in project.env_files:
             self._words += ["--env-file", str(file)]
-        self._input = as_input(model)
+        # Each call names its service, and the plan knows the order. What is not switched on may be named there, too.
+        services = {
+            name: {key: value for key, value in service.items() if key != "depends_on"}
+            for name, service in model["services"].items()
+        }
+        self._input = as_input({**model, "services": services})
         self._preparing: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._cancelled = False
@@ -85,6 +95,8 @@ class Compose:
     def _start(self, words: Sequence[str], ignore_orphans: bool, merged: bool = False) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if name not in _SETTLED}
         environment |= {"COMPOSE_PROGRESS": "plain", "BUILDKIT_PROGRESS": "plain", "COMPOSE_ANSI": "never"}
+        # Else the values of build arguments would lie in a temporary file while an image is built.
+        environment |= {"BUILDX_METADATA_PROVENANCE": "disabled"}
         environment |= {"COMPOSE_IGNORE_ORPHANS": "1"} if ignore_orphans else {}
         try:
             return subprocess.Popen(
@@ -114,7 +126,12 @@ def last_words(said: str) -> str:
     """What of Compose's output says why it failed: its last line of weight, without its decoration."""
     lines = [_COLOURS.sub("", line).strip() for line in said.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("time=", "Container ", "Network ", "Volume "))]
-    return lines[-1].removeprefix("Error response from daemon: ") if lines else "it did not say why"
+    return plainly(lines[-1]) if lines else "it did not say why"
+
+
+def plainly(said: str) -> str:
+    """What went wrong, without those who only passed it on."""
+    return _PASSED_ON.sub("", said.strip()).removesuffix(": unknown")
 
 
 def _feed(process: subprocess.Popen[str], text: str) -> None:

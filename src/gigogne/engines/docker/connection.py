@@ -43,15 +43,33 @@ def connect(*, timeout: float = 60.0) -> DockerClient:
     Raises:
         EngineError: No daemon answers, or this user may not ask it; with what to do.
     """
-    from docker.client import DockerClient
     from docker.errors import DockerException
     from requests import RequestException
 
     named = _endpoint(os.environ)
     try:
-        return DockerClient(named.url, timeout=math.ceil(timeout), tls=named.tls or False, use_ssh_client=True)
+        return _client(named, math.ceil(timeout))
     except (DockerException, RequestException, OSError) as error:
         raise _explained(error, named) from error
+
+
+def _client(named: _Endpoint, timeout: int) -> DockerClient:
+    """A client that has agreed with the daemon on a version of the API."""
+    from docker.client import DockerClient
+    from docker.constants import DEFAULT_DOCKER_API_VERSION
+
+    if named.tls is None:
+        return DockerClient(named.url, timeout=timeout, use_ssh_client=True)
+
+    def secured(version: str) -> DockerClient:
+        client = DockerClient(named.url, version=version, timeout=timeout, tls=named.tls)
+        # Else REQUESTS_CA_BUNDLE would be asked who the daemon is, in place of the daemon's own authority.
+        client.api.trust_env = False
+        return client
+
+    with contextlib.closing(secured(DEFAULT_DOCKER_API_VERSION)) as asking:
+        version = str(asking.version(api_version=False)["ApiVersion"])
+    return secured(version)
 
 
 def endpoint() -> str:
@@ -113,7 +131,7 @@ def _endpoint(environment: Mapping[str, str]) -> _Endpoint:
     if context is None:
         raise EngineError(f"there is no Docker context {name or 'of the current name'}", "see: docker context ls")
     if context.name != "default" and context.Host:
-        return _Endpoint(context.Host, f"the Docker context {context.name}", context.TLSConfig)
+        return _Endpoint(context.Host.removeprefix("http+"), f"the Docker context {context.name}", context.TLSConfig)
     return _Endpoint(DEFAULT_NPIPE if os.name == "nt" else DEFAULT_UNIX_SOCKET.removeprefix("http+"), "")
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from ipaddress import ip_address
 from math import ceil
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from gigogne.core.engine import State, Status
+from gigogne.engines.docker.compose import plainly
 from gigogne.engines.docker.owner import Owner
+from gigogne.engines.docker.patience import be_patient
 from gigogne.errors import EngineError
 
 if TYPE_CHECKING:
@@ -21,11 +24,13 @@ __all__ = ["KEEP", "OWNER", "RUN", "TRY", "Container", "Containers"]
 
 # The labels of jobs. Servers have none of ours: another label would make the next `docker compose up` recreate them.
 RUN, TRY, OWNER, KEEP = "gigogne.run", "gigogne.try", "gigogne.owner", "gigogne.keep"
-# A daemon that does not answer is asked again for so long, in seconds: it may start anew.
-_PATIENCE, _PAUSE = 15.0, 0.3
+# Between two looks at a container that its restart policy starts again, in seconds.
+_PAUSE = 0.3
+# So much later than the end of a container, in seconds, the news of what ended it may come.
+_LATE = 0.5
 # A server that its restart policy has started so often will not come right.
 _RESTARTS = 7
-_Answer = TypeVar("_Answer")
+_REMOVED = Status(State.EXITED, 128 + signal.SIGKILL.value, "its container was removed from outside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +74,16 @@ class Container:
 
 
 class Containers:
-    """The containers that a daemon has."""
+    """The containers that a daemon has. From here on all requests of its client wait for a daemon that starts anew."""
 
     def __init__(self, client: DockerClient) -> None:
         self._client = client
+        self._silence = be_patient(client)
 
     def of_project(self, project: str, *, ended: bool) -> list[Container]:
         """Those of a project; without `ended` only those that run. What users run by `docker compose run` is theirs."""
         filters = {"label": [f"com.docker.compose.project={project}"]}
-        listed = self._patiently(lambda: self._client.api.containers(all=ended, filters=filters))
+        listed = self._client.api.containers(all=ended, filters=filters)
         ours = [e for e in listed if RUN in e["Labels"] or e["Labels"].get("com.docker.compose.oneoff") != "True"]
         return [Container.of(each) for each in ours]
 
@@ -86,16 +92,20 @@ class Containers:
         from docker.errors import NotFound
 
         try:
-            seen = self._patiently(lambda: self._client.api.inspect_container(container))
+            seen = self._client.api.inspect_container(container)
         except NotFound:
-            return Status(State.EXITED, 128 + signal.SIGKILL.value, "its container was removed from outside")
-        return _status(seen)
+            return _REMOVED
+        status = _status(seen)
+        if status.code == _REMOVED.code and not status.detail:
+            return replace(status, detail=self._who_killed(seen))
+        return status
 
     def wait(self, container: str, timeout: float | None) -> Status:
         """The state of a container when it has ended for good, or after `timeout` seconds."""
         from docker.errors import NotFound
         from requests import RequestException
 
+        silences = self._silence.times
         deadline = None if timeout is None else time.monotonic() + timeout
         while (status := self.status(container)).state is not State.EXITED:
             left = None if deadline is None else deadline - time.monotonic()
@@ -105,10 +115,12 @@ class Containers:
                 self._client.api.wait(container, timeout=None if left is None else ceil(left))
             except NotFound:
                 continue
-            except RequestException:  # the time is over, or the connection broke: `status` tells which
+            except (RequestException, EngineError):  # the time is over, or the connection broke: `status` tells which
                 continue
             if self.status(container).state is not State.EXITED:
                 time.sleep(_PAUSE)  # its restart policy starts it again
+        if status.code and self._silence.times > silences:
+            return replace(status, detail="ended while the Docker daemon was started anew")
         return status
 
     def stop(self, container: str, grace: float) -> None:
@@ -134,25 +146,16 @@ class Containers:
             if error.status_code not in (404, 409):  # gone, or being removed
                 raise
 
-    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
-        """What the daemon answers, asked again while it does not.
-
-        Raises:
-            EngineError: It does not come back.
-        """
-        from requests import RequestException
-
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                return ask()
-            except RequestException as error:
-                if time.monotonic() > deadline:
-                    raise EngineError(
-                        f"the Docker daemon at {self._client.api.base_url} does not answer any more",
-                        "start it, then type the same command again: what this run left is found and cleaned up then",
-                    ) from error
-                time.sleep(_PAUSE)
+    def _who_killed(self, seen: Mapping[str, Any]) -> str:
+        """What is known of a container with the code of SIGKILL, which a program may give itself, too."""
+        began, ended = (datetime.fromisoformat(seen["State"][key]).timestamp() for key in ("StartedAt", "FinishedAt"))
+        # Strings: the whole seconds of the SDK's hints are too coarse. The news of a signal may come after the end.
+        between: dict[str, Any] = {"since": f"{began:.6f}", "until": f"{ended + _LATE:.6f}"}
+        asked = {"container": seen["Id"], "event": "kill"}
+        sent = self._client.api.events(**between, filters=asked, decode=True)
+        if any(event["Actor"]["Attributes"].get("signal") == str(signal.SIGKILL.value) for event in sent):
+            return "ended by SIGKILL, which somebody sent it (docker kill, docker stop)"
+        return "its program gave this code, or got SIGKILL on the machine"
 
 
 def _status(seen: Mapping[str, Any]) -> Status:
@@ -161,16 +164,20 @@ def _status(seen: Mapping[str, Any]) -> Status:
     health = (state.get("Health") or {}).get("Status", "none")
     if state["Restarting"] and seen["RestartCount"] >= _RESTARTS:
         return Status(State.UNHEALTHY, detail=f"restarted {seen['RestartCount']} times, last code {state['ExitCode']}")
+    if state["Restarting"]:  # between two tries, its health is that of the last one
+        return Status(State.RUNNING if health == "none" else State.STARTING)
+    if state["Status"] in ("removing", "dead"):
+        return _REMOVED
     if not state["Running"]:
         if state["Status"] == "created":
-            return Status(State.EXITED, state["ExitCode"] or 128 + signal.SIGKILL.value, state["Error"])
+            return Status(State.EXITED, state["ExitCode"] or _REMOVED.code, state["Error"] or "it was never started")
         restarted = seen["HostConfig"]["RestartPolicy"]["Name"] not in ("", "no")
         return Status(State.EXITED, state["ExitCode"], _why(seen) if state["ExitCode"] else "", settled=restarted)
     if health == "none":
         return Status(State.RUNNING)
     known = {"healthy": State.HEALTHY, "unhealthy": State.UNHEALTHY}
     probes = (state["Health"].get("Log") or [{}])[-1:]
-    return Status(known.get(health, State.STARTING), detail=str(probes[0].get("Output", "")).strip() if probes else "")
+    return Status(known.get(health, State.STARTING), detail=plainly(str(probes[0].get("Output", ""))) if probes else "")
 
 
 def _why(seen: Mapping[str, Any]) -> str:
@@ -182,7 +189,8 @@ def _why(seen: Mapping[str, Any]) -> str:
     if state["Error"]:
         return str(state["Error"])
     number = code - 128
-    return f"ended by {signal.Signals(number).name}" if number in set(signal.Signals) else ""
+    told = number in set(signal.Signals) and code != _REMOVED.code  # of which more can be known
+    return f"ended by {signal.Signals(number).name}" if told else ""
 
 
 def _address(port: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 import time
@@ -10,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from gigogne.core.engine import Handle, Line, Run, State, Status
 from gigogne.core.graph import kinds
 from gigogne.core.model import Kind, Mount, MountType, Problem, Project, Service
 from gigogne.core.nesting import Nesting, Place, PlaceKind, nest
 from gigogne.engines.docker.compose import Compose, last_words
+from gigogne.engines.docker.connection import telling
 from gigogne.engines.docker.containers import KEEP, OWNER, RUN, TRY, Container, Containers
 from gigogne.engines.docker.images import prepare_image
 from gigogne.engines.docker.leases import Leases
@@ -33,6 +35,21 @@ __all__ = ["DockerEngine"]
 
 # What a run needs to end beside the grace periods of its services, in seconds.
 _PATIENCE, _BREATH = 20.0, 0.1
+_Words = ParamSpec("_Words")
+_Answer = TypeVar("_Answer")
+
+
+def _told(
+    method: Callable[Concatenate[DockerEngine, _Words], _Answer],
+) -> Callable[Concatenate[DockerEngine, _Words], _Answer]:
+    """The method; what the SDK raises in it comes out as an EngineError that says what to do."""
+
+    @functools.wraps(method)
+    def told(self: DockerEngine, /, *words: _Words.args, **named: _Words.kwargs) -> _Answer:
+        with telling(self._client):
+            return method(self, *words, **named)
+
+    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +105,7 @@ class DockerEngine:
         outside = self.position.kind is PlaceKind.OUTSIDE
         return f"{self.name} (the daemon outside this container)" if outside else self.name
 
+    @_told
     def check(self, project: Project, services: Sequence[str], *, publish: bool = True) -> list[Problem]:
         """What the daemon would not find, and what is done in another way."""
         made = self._deployment(project)
@@ -96,6 +114,7 @@ class DockerEngine:
         special = problems_of(project, services, made.kinds, running, self._client, made.compose, self.position)
         return [*wanted, *special]
 
+    @_told
     def prepare(self, service: Service, run: Run) -> None:
         """Build or pull the image, and bring the files that the daemon cannot see.
 
@@ -120,7 +139,10 @@ class DockerEngine:
         """A turn, by a lock that the daemon keeps; in the last one what is left of the run's jobs goes."""
         made = self._deployment(run.project)
         leases = made.leases
-        with leases.alone("turn", hurry):
+        # Who needs no server shares none: nothing is to be settled with others.
+        shares = any(made.kinds[name] is Kind.SERVER for name in run.services)
+        lock = leases.alone("turn", hurry) if shares else contextlib.nullcontext()
+        with telling(self._client), lock:
             if last:
                 yield leases.give_back(run.id)
                 self._sweep(run.project)
@@ -131,6 +153,7 @@ class DockerEngine:
                 self._sweep(run.project)
                 yield leases.take(run.id, run.services, lambda: self._running(run.project))
 
+    @_told
     def start(self, service: Service, run: Run) -> Handle:
         """Start the service's container.
 
@@ -155,8 +178,9 @@ class DockerEngine:
         labels = {RUN: run.id, TRY: str(number), OWNER: str(self._owner), **({KEEP: "failed"} if self._keep else {})}
         words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
         words += ["--service-ports"] if service.ports else []
+        words += ["--no-tty=false"] if service.raw.get("tty") else ["--no-tty"]
         done = made.compose.call(
-            "run", "-d", "--no-deps", "-T", "-i=false", "--use-aliases", "--name", name, *words, service.name
+            "run", "-d", "--no-deps", "-i=false", "--use-aliases", "--name", name, *words, service.name
         )
         if done.returncode:
             raise self._refusal(service, name, done.stderr)
@@ -184,6 +208,7 @@ class DockerEngine:
             )
         return EngineError(f"{service.name}: Docker did not start it: {last_words(said)}", "gigogne doctor looks at it")
 
+    @_told
     def status(self, handle: Handle) -> Status:
         """What the daemon says of the container; EXITED has its exit code."""
         return self._containers.status(handle.data["id"])
@@ -196,10 +221,12 @@ class DockerEngine:
         """What the daemon keeps of the container's output."""
         return read_logs(self._client, handle.data["id"], follow=follow, since=since, tail=tail)
 
+    @_told
     def stop(self, handle: Handle, *, grace: float) -> None:
         """Its stop signal, then after `grace` seconds SIGKILL. A server's container stays, as Compose leaves it."""
         self._containers.stop(handle.data["id"], grace)
 
+    @_told
     def discard(self, handle: Handle) -> None:
         """Remove the container of a job, unless it failed and is to be kept; a server's stays."""
         if not handle.data["job"]:
@@ -207,11 +234,13 @@ class DockerEngine:
         if not (self._keep and self.status(handle).code):
             self._containers.remove(handle.data["id"])
 
+    @_told
     def find(self, project: Project, *, ended: bool = False) -> list[Handle]:
         """The project's containers, whoever started them."""
         found = self._containers.of_project(project.name, ended=ended)
         return [self._handle_of(container) for container in found if container.running or ended]
 
+    @_told
     def end_runs(self, project: Project) -> list[str]:
         """Ask the supervisors of the project's runs to end; of one out of reach, end the jobs."""
         leases = self._deployment(project).leases
@@ -231,6 +260,7 @@ class DockerEngine:
             time.sleep(_BREATH)
         return [lease.run for lease in living]
 
+    @_told
     def remove(self, project: Project, *, volumes: bool) -> None:
         """`docker compose down`, with what runs have left; with `volumes` the named volumes too.
 

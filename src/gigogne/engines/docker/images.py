@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gigogne.core.model import Project, Service
-from gigogne.engines.docker.compose import Compose
+from gigogne.engines.docker.compose import Compose, last_words
 from gigogne.errors import EngineError
 
 if TYPE_CHECKING:
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare_image"]
 
-# So many of the last lines say why a build failed.
+# So many of the last lines say why a build failed, where the builder does not draw it up.
 _TELLING = 15
+_FAILED_STEP = re.compile(r"\s*> \[")
 
 
 def prepare_image(
@@ -38,7 +40,8 @@ def prepare_image(
         tell(f"building {name}")
         done = compose.follow("build", service.name, tell=tell)
         if done.returncode:
-            raise _failure(service, f"the image {name} cannot be built", done.stdout, "mend the Dockerfile")
+            what = f"{service.name}: the image {name} cannot be built:"
+            raise EngineError("\n    ".join([what, *_telling(done.stdout)]), "mend the Dockerfile")
     elif service.build is None and not there and policy == "never":
         raise EngineError(
             f"{service.name}: the image {name} is not here, and pull_policy: never forbids to pull it",
@@ -49,12 +52,14 @@ def prepare_image(
         done = compose.follow("pull", service.name, tell=lambda _: None)
         if done.returncode:
             hint = "look at its name and tag; docker login where it is private; docker load where there is no registry"
-            raise _failure(service, f"the image {name} cannot be pulled", done.stdout, hint)
+            raise EngineError(f"{service.name}: the image {name} cannot be pulled: {last_words(done.stdout)}", hint)
 
 
-def _failure(service: Service, what: str, said: str, hint: str) -> EngineError:
-    told = [line for line in said.splitlines() if line.strip()][-_TELLING:]
-    return EngineError("\n    ".join([f"{service.name}: {what}:", *told]), hint)
+def _telling(said: str) -> list[str]:
+    """The end of a build that failed. BuildKit draws it up in the end: the step, its last lines, the Dockerfile's."""
+    lines = said.splitlines()
+    begun = [number for number, line in enumerate(lines) if _FAILED_STEP.match(line)]
+    return [line for line in lines[begun[-1] if begun else -_TELLING :] if line.strip("- ")]
 
 
 def _exists(client: DockerClient, name: str) -> bool:

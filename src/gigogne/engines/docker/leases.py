@@ -1,8 +1,9 @@
 """Runs that share servers: who needs which, told by the daemon itself, since runs may be on a host and in containers.
 
-A run holds a *lease* while it lives: a container that is created and never started, of an empty image, whose labels say
-which services the run needs and which of them were there before, started by no run: those are the user's, and stay.
-The daemon gives a container's name once, which makes a name a lock. What a killed run leaves is reaped by the next one.
+A run holds a *lease* while it lives: an empty volume, whose labels say which services the run needs and which of them
+were there before, started by no run: those are the user's, and stay. A volume is quickly made, and `docker system
+prune` lets it be. A *lock* is a container that is created and never started: the daemon gives its name once, and its
+id never again, so that who breaks a dead run's lock breaks no other. The next run reaps what a killed one leaves.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gigogne.engines.docker.empty import empty_image
+from gigogne.engines.docker.empty import create_empty
 from gigogne.engines.docker.owner import Owner
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Lease", "Leases"]
 
-_PROJECT, _RUN, _OWNER, _NEEDS, _FOUND = (
+_PROJECT, _RUN, _LOCK, _OWNER, _NEEDS, _FOUND = (
     "gigogne.project",
     "gigogne.lease",
+    "gigogne.lock",
     "gigogne.owner",
     "gigogne.needs",
     "gigogne.found",
@@ -37,14 +39,14 @@ _BREATH = 0.1
 class Lease:
     """What one run of a project needs.
 
-    `found` are the servers that ran already and that no run had started; `container` is the lease itself.
+    `found` are the servers that ran already and that no run had started; `volume` is the lease itself.
     """
 
     run: str
     needs: frozenset[str]
     found: frozenset[str]
     owner: Owner | None
-    container: str
+    volume: str
 
 
 class Leases:
@@ -54,6 +56,7 @@ class Leases:
         self._client = client
         self._project = project
         self._owner = owner
+        self._labels = {_PROJECT: project, _OWNER: str(owner)}
 
     def take(self, run: str, needs: Sequence[str], running: Callable[[], frozenset[str]]) -> frozenset[str]:
         """Write down what a run needs, take over what dead runs have left, and return what the other runs need."""
@@ -61,7 +64,7 @@ class Leases:
         started = {name for lease in others for name in lease.needs - lease.found}
         found = (running() & frozenset(needs)) - started
         labels = {_RUN: run, _NEEDS: json.dumps(sorted(needs)), _FOUND: json.dumps(sorted(found))}
-        self._create(f"{self._project}-gigogne-run-{run}", labels)
+        self._client.api.create_volume(f"{self._project}-gigogne-run-{run}", labels=self._labels | labels)
         return frozenset(name for lease in others if self._live(lease) for name in lease.needs)
 
     def give_back(self, run: str) -> frozenset[str]:
@@ -79,13 +82,15 @@ class Leases:
         mine = frozenset(name for lease in leases if lease.run == run for name in lease.needs)
         for lease in leases:
             if lease.run == run or (not self._live(lease) and lease.needs - lease.found <= mine):
-                self._remove(lease.container)
+                self._drop(lease)
+        self._break_locks()
 
     def remove(self) -> None:
         """Remove what dead runs have left."""
         for lease in self.all():
             if not self._live(lease):
-                self._remove(lease.container)
+                self._drop(lease)
+        self._break_locks()
 
     def all(self) -> list[Lease]:
         """All leases, of the living and the dead."""
@@ -96,9 +101,9 @@ class Leases:
                 needs=frozenset(json.loads(each["Labels"][_NEEDS])),
                 found=frozenset(json.loads(each["Labels"][_FOUND])),
                 owner=Owner.read(each["Labels"].get(_OWNER, "")),
-                container=each["Id"],
+                volume=each["Name"],
             )
-            for each in self._client.api.containers(all=True, filters=filters)
+            for each in self._client.api.volumes(filters=filters)["Volumes"] or ()
         ]
 
     @contextlib.contextmanager
@@ -106,7 +111,7 @@ class Leases:
         """While it holds, no other run of the project does the same; who is in a hurry goes on without."""
         lock, name = None, f"{self._project}-gigogne-{doing}"
         while lock is None and not hurry():
-            lock = self._create(name, {})
+            lock = self._lock(name, doing)
             if lock is None and not self._break(name):
                 time.sleep(_BREATH)
         try:
@@ -114,6 +119,14 @@ class Leases:
         finally:
             if lock is not None:
                 self._remove(lock)
+
+    def _break_locks(self) -> None:
+        """Remove the locks that dead runs have left: nobody may ever want them again."""
+        filters = {"label": [f"{_PROJECT}={self._project}", _LOCK]}
+        for each in self._client.api.containers(all=True, filters=filters):
+            owner = Owner.read(each["Labels"].get(_OWNER, ""))
+            if owner is None or not owner.lives(self._client):
+                self._remove(each["Id"])
 
     def _live(self, lease: Lease) -> bool:
         return lease.owner is not None and lease.owner.lives(self._client)
@@ -132,19 +145,22 @@ class Leases:
         self._remove(held["Id"])
         return True
 
-    def _create(self, name: str, labels: dict[str, str]) -> str | None:
-        """A container that holds labels and a name; None where the name is taken."""
+    def _lock(self, name: str, doing: str) -> str | None:
+        """The id of a container of that name; None where the name is taken."""
         from docker.errors import APIError
 
-        known = {_PROJECT: self._project, _OWNER: str(self._owner), **labels}
-        image = empty_image(self._client)
         try:
-            made: Any = self._client.api.create_container(image, ["-"], name=name, labels=known)
+            return create_empty(self._client, name=name, labels=self._labels | {_LOCK: doing})
         except APIError as error:
             if error.status_code == 409:
                 return None
             raise
-        return str(made["Id"])
+
+    def _drop(self, lease: Lease) -> None:
+        from docker.errors import APIError
+
+        with contextlib.suppress(APIError):  # another run was quicker
+            self._client.api.remove_volume(lease.volume)
 
     def _remove(self, container: str) -> None:
         from docker.errors import APIError

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from gigogne.core.engine import Line
+from gigogne.errors import EngineError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -53,7 +54,7 @@ def read_logs(
                     yield line
             if not follow or not client.api.inspect_container(container)["State"]["Running"]:
                 break  # else its restart policy has started it again
-        except (APIError, Refused):  # it was removed
+        except (APIError, Refused, EngineError):  # it was removed, or the daemon is gone
             break
         except (RequestException, HTTPError, OSError, EOFError):
             broken = broken or time.monotonic()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gigogne.core.place import MountPoint, Place, PlaceKind
 from gigogne.engines.docker.connection import is_local, telling
-from gigogne.engines.docker.empty import empty_image
+from gigogne.engines.docker.empty import create_empty
 from gigogne.errors import EngineError
 
 if TYPE_CHECKING:
@@ -245,14 +245,14 @@ def _read_back(client: DockerClient, file: Path) -> bytes:
     from docker.types import Mount
 
     config = client.api.create_host_config(mounts=[Mount("/probe", str(file), type="bind", read_only=True)])
-    made = client.api.create_container(empty_image(client), ["none"], host_config=config)
+    made = create_empty(client, host_config=config)
     try:
-        chunks, _ = client.api.get_archive(made["Id"], "/probe")
+        chunks, _ = client.api.get_archive(made, "/probe")
         with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
             inside = archive.extractfile(archive.getmembers()[0])
             return b"" if inside is None else inside.read()
     finally:
-        client.api.remove_container(made["Id"], v=True, force=True)
+        client.api.remove_container(made, v=True, force=True)
 
 
 def _text(file: Path) -> str:

@@ -36,6 +36,7 @@ def problems_of(
     for name in services:
         if kinds[name] is Kind.JOB:
             yield from _several(project.services[name])
+            yield from _tries(project.services[name])
     starting = [project.services[name] for name in services if name not in up]
     yield from _taken_ports(starting, client, local=local)
     adopted = [name for name in services if name in up and kinds[name] is Kind.SERVER]
@@ -51,6 +52,16 @@ def _several(service: Service) -> Iterator[Problem]:
             f"services.{service.name}.{'scale' if 'scale' in service.raw else 'deploy.replicas'}",
             f"{count} containers of a job are asked for, and one is run",
             "give the job's parts services of their own",
+            fatal=False,
+        )
+
+
+def _tries(service: Service) -> Iterator[Problem]:
+    if service.restart.startswith(("on-failure", "always", "unless-stopped")):
+        yield Problem(
+            service.name,
+            f"services.{service.name}.restart",
+            "each try is a container of its own: what the one before wrote outside its mounts is gone",
             fatal=False,
         )
 

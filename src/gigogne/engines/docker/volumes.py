@@ -7,11 +7,10 @@ import os
 import tarfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from gigogne.core.nesting import Nesting, Staged
-from gigogne.engines.docker.empty import empty_image
+from gigogne.engines.docker.empty import create_empty
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -46,32 +45,39 @@ class StagedVolumes:
                 self._client.api.remove_volume(volume["Name"])
 
     def _copy(self, staged: Staged) -> None:
+        from docker.errors import APIError
+
         api = self._client.api
+        with contextlib.suppress(APIError):  # not there, or in use: then new files are laid over the old ones
+            api.remove_volume(staged.volume)
         api.create_volume(staged.volume, labels={_PROJECT: self._project, _STAGED: staged.service})
         # Never started: the daemon reads archives into the volumes of a container that was only made, too.
-        made = api.create_container(
-            empty_image(self._client),
-            ["-"],
+        made = create_empty(
+            self._client,
             labels={_PROJECT: self._project},
             host_config=api.create_host_config(binds=[f"{staged.volume}:{_TARGET}"]),
         )
         try:
-            with _archive(Path(staged.source), staged.name) as archive:
-                api.put_archive(made["Id"], _TARGET, archive)
+            with _archive(staged) as archive:
+                api.put_archive(made, _TARGET, archive)
         finally:
-            api.remove_container(made["Id"], force=True)
+            api.remove_container(made, force=True)
 
 
 @contextlib.contextmanager
-def _archive(source: Path, name: str) -> Iterator[IO[bytes]]:
+def _archive(staged: Staged) -> Iterator[IO[bytes]]:
     """A tar archive of a directory's contents, or of one file under a name, as it is being made."""
     reading, writing = os.pipe()
     failed: list[OSError] = []
 
+    def wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        below = member.name.removeprefix("./")
+        return None if any(below.startswith(f"{other}/") for other in staged.without) else member
+
     def write() -> None:
         try:
             with os.fdopen(writing, "wb") as pipe, tarfile.open(fileobj=pipe, mode="w|") as archive:
-                archive.add(source, name or ".")
+                archive.add(staged.source, staged.name or ".", filter=wanted)
         except BrokenPipeError:  # the daemon refused the archive, and says why
             pass
         except OSError as error:

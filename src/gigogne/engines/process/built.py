@@ -87,7 +87,8 @@ class BuiltService:
 
     def _launch(self, scratch: Path, network: Network) -> Launch:
         assert self._image is not None, "prepare comes first"
-        return make_launch(self._service, self._project, self._image, self._paths, network.hosts, scratch)
+        hosts = network.hosts_for(self._service.name)
+        return make_launch(self._service, self._project, self._image, self._paths, hosts, scratch)
 
     def _command(self, launch: Launch, network: Network) -> Command:
         if self._bubblewrap:

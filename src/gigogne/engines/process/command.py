@@ -21,6 +21,7 @@ class Command:
         user: The uid to change to before the command starts (root only); None to stay.
         sandboxed: `argv[0]` is bubblewrap, which then reports the inner process and its exit code.
         stop_signal: The signal that asks it to end.
+        contents: What a word of `argv`, by its index, gives to read: the word is to be the number of a descriptor.
     """
 
     argv: tuple[str, ...]
@@ -29,3 +30,4 @@ class Command:
     user: int | None = None
     sandboxed: bool = False
     stop_signal: int = signal.SIGTERM
+    contents: Mapping[int, str] = field(default_factory=dict, repr=False)

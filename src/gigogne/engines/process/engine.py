@@ -18,15 +18,15 @@ from pathlib import Path
 import psutil
 
 from gigogne.core.engine import Handle, Line, Run, State, Status
-from gigogne.core.images import repository
 from gigogne.core.model import Mount, MountType, Problem, Project, Service
-from gigogne.core.suggestion import did_you_mean
 from gigogne.engines.process.addresses import Endpoint
 from gigogne.engines.process.built import BuiltService
-from gigogne.engines.process.embedded import EMBEDDED_IMAGES, embedded_server
+from gigogne.engines.process.differences import differences
+from gigogne.engines.process.embedded import embedded_server
 from gigogne.engines.process.health import HealthMonitor
-from gigogne.engines.process.image import KNOWN_IMAGES, is_known_image
+from gigogne.engines.process.image import is_known_image
 from gigogne.engines.process.logs import follow_logs, read_logs, rotate_logs
+from gigogne.engines.process.mounts import external_volumes, mount_problems
 from gigogne.engines.process.network import Network, network_of, publications
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.portable import NOTICE
@@ -36,7 +36,7 @@ from gigogne.engines.process.publish import publish
 from gigogne.engines.process.runs import RunDirectories
 from gigogne.engines.process.sandbox import Bubblewrap, find_bubblewrap
 from gigogne.engines.process.served import ServedService
-from gigogne.engines.process.support import key_problems
+from gigogne.engines.process.support import key_problems, unknown_image
 from gigogne.errors import EngineError
 
 __all__ = ["ProcessEngine"]
@@ -126,14 +126,17 @@ class ProcessEngine:
         """What cannot be honoured, or is honoured differently, of the keys, images, servers and ports."""
         town, problems = self._town(project), [] if self.bubblewrap else [Problem("", "", NOTICE, fatal=False)]
         part = replace(project, services={name: project.services[name] for name in services})
+        sandboxed = self.bubblewrap is not None
         for service in part.services.values():
             problems += key_problems(service)
+            embedded = service.name in town.embedded
+            problems += mount_problems(service, project, self.paths, embedded=embedded, sandboxed=sandboxed)
             if service.build is None and service.name not in town.embedded and not is_known_image(service.image):
-                problems.append(_unknown_image(service))
+                problems.append(unknown_image(service))
             else:
                 problems += town.services[service.name].check()
         running = {handle.service for handle in self.find(project)}
-        sandboxed = self.bubblewrap is not None
+        problems += differences(part, town.embedded)
         found = port_problems(part, town.network, town.embedded, running, sandboxed=sandboxed, publish=publish)
         return [*problems, *found]
 
@@ -249,12 +252,12 @@ class ProcessEngine:
         return list(supervisors)
 
     def remove(self, project: Project, *, volumes: bool) -> None:
-        """Remove the logs of ended runs and, with `volumes`, the named volumes and the servers' data."""
+        """Remove the logs of ended runs and, with `volumes`, the project's own volumes and the servers' data."""
         self._directories(project).remove()
         if not volumes:
             return
-        for name in project.volumes.values():
-            shutil.rmtree(self.paths.volume(name), ignore_errors=True)
+        for key in project.volumes.keys() - external_volumes(project):
+            shutil.rmtree(self.paths.volume(project.volumes[key]), ignore_errors=True)
         shutil.rmtree(self.paths.project(project.name), ignore_errors=True)
 
     def place(self, mount: Mount, project: Project) -> Path | None:
@@ -369,16 +372,6 @@ class ProcessEngine:
         if project.name not in self._runs:
             self._runs[project.name] = RunDirectories(self.paths, project.name)
         return self._runs[project.name]
-
-
-def _unknown_image(service: Service) -> Problem:
-    name = repository(service.image)
-    hint = "give the service a build:, or run it with docker compose"
-    if name in ("minio/mc", "amazon/aws-cli"):
-        hint = "make the bucket in the module's own code, or name it in MINIO_DEFAULT_BUCKETS of the server"
-    hint = did_you_mean(name, [*EMBEDDED_IMAGES, *KNOWN_IMAGES], cutoff=0.8) or hint
-    message = f"the image {service.image} can only run in Docker"
-    return Problem(service.name, f"services.{service.name}.image", message, hint)
 
 
 def _put_aside(directory: Path) -> None:

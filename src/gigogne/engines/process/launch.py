@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from gigogne.core.model import Mount, MountType, Project, Service
 from gigogne.engines.process.image import Image
+from gigogne.engines.process.image.recipe import User
 from gigogne.engines.process.image.volumes import seed_volume
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import ComposeError, ServiceError
@@ -25,11 +26,15 @@ _ID_MAX = 2**31
 
 @dataclass(frozen=True, slots=True)
 class PlacedMount:
-    """A mount whose source is known: `source` is a path on this machine, or None for a tmpfs."""
+    """A mount whose source is known.
+
+    `source` is a path on this machine; None for a tmpfs, and for a file that is in no disk but holds `content`.
+    """
 
     source: Path | None
     target: str
     read_only: bool = False
+    content: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def make_launch(
     entrypoint = config.entrypoint if service.entrypoint is None else service.entrypoint
     # As in Docker, an entry point of the user's own makes the image's command void.
     default = config.command if service.entrypoint is None else ()
-    argv = (*entrypoint, *(default if service.command is None else service.command))
+    argv = (*entrypoint, *(service.command or default))  # an empty command is as good as none
     if not argv:
         raise ServiceError(
             f"{service.name}: no command: neither the Dockerfile nor the Compose file names one",
@@ -102,9 +107,9 @@ def make_launch(
             service=service.name,
             exit_code=127,
         )
-    uid, gid, home = _identity(service, image)
+    user = _user(service, image)
     hostname = service.hostname or service.name
-    environment = {"HOSTNAME": hostname, "HOME": home, **config.environment, **service.environment}
+    environment = {"HOSTNAME": hostname, "HOME": user.home, **config.environment, **service.environment}
     environment = {name: value for name, value in environment.items() if name not in service.unset}
     # A health check's launch is that of a service that runs already: what its volumes hold is its own affair.
     source = None if any(scratch.iterdir()) else image
@@ -116,9 +121,9 @@ def make_launch(
         argv=argv,
         environment=environment,
         working_dir=service.working_dir or config.working_dir or "/",
-        uid=uid,
-        gid=gid,
-        home=home,
+        uid=user.uid,
+        gid=user.gid,
+        home=user.home,
         hostname=hostname,
         # Without a network of its own a service meets this machine at localhost.
         hosts={**hosts, **{name: "127.0.0.1" if a == "host-gateway" else a for name, a in service.extra_hosts}},
@@ -137,8 +142,8 @@ def place_mount(
     A volume is made when it is new; with an `image`, one that is empty gets what the image has at the target.
     """
     target = str(PurePosixPath(mount.target))
-    if mount.type is MountType.TMPFS:
-        return PlacedMount(None, target)
+    if mount.type is MountType.TMPFS or mount.content is not None:
+        return PlacedMount(None, target, mount.read_only, mount.content)
     if mount.type is MountType.BIND:
         source = Path(mount.source)
         if not source.exists():
@@ -170,26 +175,19 @@ def _make_volume(volume: Path, target: str, image: Image | None, lock: Path) -> 
         seed_volume(volume, target, image.root, image.environments, lock)
 
 
-def _identity(service: Service, image: Image) -> tuple[int, int, str]:
-    """uid, gid and home of the user that `user:` or else the image names."""
-    config = image.config
-    if not service.user:
-        return config.uid, config.gid, config.home
-    name, _, group = service.user.partition(":")
-    users = {"root": 0, **config.users}
-    uid = int(name) if name.isdigit() else users.get(name)
-    gid = (int(group) if group.isdigit() else users.get(group)) if group else (uid if not name.isdigit() else 0)
-    if uid is None or gid is None or uid >= _ID_MAX:
+def _user(service: Service, image: Image) -> User:
+    """The user that `user:` or else the image names."""
+    user = image.config.identity(service.user)
+    if user is None or max(user.uid, user.gid) >= _ID_MAX:
         raise ComposeError(
             f"services.{service.name}.user: {service.user} is not known in the image",
-            f"write a number, or one of: {', '.join(users)}",
+            f"write a number, or one of: {', '.join(image.config.users)}",
         )
-    home = config.home if uid == config.uid else "/root" if uid == 0 else "/"
-    return uid, gid, home
+    return user
 
 
 def require_program(launch: Launch, program: str, path: str, *, sandboxed: bool) -> None:
-    """Refuse a launch whose program is not there, before it starts: bubblewrap would say 1 where Docker says 127.
+    """Refuse a launch whose program cannot be started, before it is: bubblewrap would say 1 where Docker says 127.
 
     Args:
         launch: The launch.
@@ -198,23 +196,22 @@ def require_program(launch: Launch, program: str, path: str, *, sandboxed: bool)
         sandboxed: Whether these words are the container's.
 
     Raises:
-        ServiceError: It is not there (127).
+        ServiceError: It is not there (127), or cannot be executed (126).
     """
-    script: Path | None = None
-    if sandboxed:
-        folders = [""] if "/" in program else path.split(":")
-        places = [posixpath.normpath(posixpath.join(launch.working_dir, folder, program)) for folder in folders]
-        script = next(filter(None, map(launch.on_this_machine, places)), None)
-        there = script is not None or any(map(_of_system, places))
-    else:
-        found = shutil.which(program, path=path)
-        script, there = Path(found) if found else None, found is not None
+    script, there = _find(launch, program, path, sandboxed=sandboxed)
     if not there:
         raise ServiceError(
             f'{launch.service}: "{launch.argv[0]}" is not there: no such program in its PATH',
             "correct command: or entrypoint:, or install the program in the Dockerfile",
             service=launch.service,
             exit_code=127,
+        )
+    if script is not None and not _executable(script):
+        raise ServiceError(
+            f'{launch.service}: "{launch.argv[0]}" cannot be executed: permission denied',
+            "chmod +x it, or name its interpreter: command: sh SCRIPT",
+            service=launch.service,
+            exit_code=126,
         )
 
     interpreter = _interpreter(script) if script else b""
@@ -227,6 +224,26 @@ def require_program(launch: Launch, program: str, path: str, *, sandboxed: bool)
             service=launch.service,
             exit_code=127,
         )
+
+
+def _find(launch: Launch, program: str, path: str, *, sandboxed: bool) -> tuple[Path | None, bool]:
+    """The program on this machine, and whether there is one: those of the system are not looked at.
+
+    As in a shell, one that is named by its path counts whether or not it can be executed.
+    """
+    by_path = "/" in program
+    if not sandboxed:
+        found = shutil.which(program, path=path) or (program if by_path and Path(program).exists() else None)
+        return (Path(found) if found else None), found is not None
+    folders = [""] if by_path else path.split(":")
+    places = [posixpath.normpath(posixpath.join(launch.working_dir, folder, program)) for folder in folders]
+    known = filter(None, map(launch.on_this_machine, places))
+    script = next((each for each in known if by_path or _executable(each)), None)
+    return script, script is not None or any(map(_of_system, places))
+
+
+def _executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
 
 
 def _interpreter(script: Path) -> bytes:

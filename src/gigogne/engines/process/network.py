@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Any
 from zlib import crc32
 
 from gigogne.core.graph import kinds
@@ -46,14 +47,20 @@ class Network:
     Attributes:
         hosts: The name and the aliases of each server → its address.
         moved: Name or alias, and the port that clients know → the port that stands in for it.
+        known: Service → the names that it can look up: those of the networks that it is on.
     """
 
     hosts: Mapping[str, str]
     moved: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def endpoint(self, name: str, port: int) -> Endpoint:
         """Where a service's port is."""
         return Endpoint(self.hosts.get(name, LOOPBACK), self.moved.get((name, port), port))
+
+    def hosts_for(self, service: str) -> dict[str, str]:
+        """The names that a service can look up, and their addresses."""
+        return {name: address for name, address in self.hosts.items() if name in self.known.get(service, ())}
 
 
 def network_of(project: Project, embedded: Mapping[str, int]) -> Network:
@@ -69,12 +76,25 @@ def network_of(project: Project, embedded: Mapping[str, int]) -> Network:
     if servers and unanswered([by_name[servers[0]]]):
         by_name = dict.fromkeys(servers, LOOPBACK)
         moved = dict(_moves(project, embedded))
-    aliases = {alias: name for name in servers for alias in project.services[name].aliases if alias not in by_name}
+    named = {name: _names(project.services[name]) for name in servers}
+    aliases = {a: name for name in servers for each in named[name].values() for a in each if a not in by_name}
     known_as = aliases | {name: name for name in by_name}
+    known = {
+        name: frozenset(a for each in named.values() for on in _names(service) for a in each.get(on, ()))
+        for name, service in project.services.items()
+    }
     return Network(
         {alias: by_name[name] for alias, name in known_as.items()},
         {(alias, port): to for (name, port), to in moved.items() for alias, of in known_as.items() if of == name},
+        known,
     )
+
+
+def _names(service: Service) -> dict[str, tuple[str, ...]]:
+    """The names of a service on each of its networks."""
+    own = tuple(filter(None, (service.name, service.raw.get("container_name"))))
+    networks: Mapping[str, Any] = service.raw.get("networks") or {"default": None}
+    return {network: (*own, *((value or {}).get("aliases") or ())) for network, value in networks.items()}
 
 
 def _moves(project: Project, embedded: Mapping[str, int]) -> Iterator[tuple[tuple[str, int], int]]:

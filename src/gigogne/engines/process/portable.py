@@ -23,7 +23,8 @@ __all__ = ["NOTICE", "portable_command", "rewrite_hosts", "rewrite_paths"]
 
 NOTICE = (
     "no sandbox here: paths of volumes and names of services are rewritten in commands and variables; "
-    "paths and names that the code itself spells out are not, read-only mounts can be written to, and the user is yours"
+    "paths and names that the code itself spells out are not; the code sees this machine's files, paths, host name and "
+    "process ids, read-only mounts can be written to, and the user is yours"
 )
 # Variables whose whole value may be a bare host name; elsewhere `postgres` is a user, a database, a word.
 _HOST_VARIABLE = re.compile(r"HOST|SERVER|ADDR|ENDPOINT|BROKER|NODE|PEER|MASTER")

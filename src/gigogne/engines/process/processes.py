@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,10 +167,13 @@ def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[
         out = stack.enter_context((directory / "stdout.log").open("ab"))
         err = stack.enter_context((directory / "stderr.log").open("ab"))
         options: dict[str, Any] = {}
+        passed = {index: stack.enter_context(_in_memory(text)) for index, text in command.contents.items()}
+        for index, descriptor in passed.items():
+            argv[index] = str(descriptor)
         if command.sandboxed:
             report = stack.enter_context((directory / "bwrap.json").open("wb"))
             argv[1:1] = ["--json-status-fd", str(report.fileno())]
-            options["pass_fds"] = (report.fileno(),)
+            options["pass_fds"] = (report.fileno(), *passed.values())
         if command.user is not None and sys.platform != "win32":
             import pwd
 
@@ -192,6 +196,16 @@ def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[
         child.wait()
         raise
     return process, child
+
+
+@contextlib.contextmanager
+def _in_memory(text: str) -> Iterator[int]:
+    """A descriptor from which the text can be read; it is in no file, because it may be a secret."""
+    assert sys.platform == "linux"  # elsewhere there is no sandbox, which alone asks for it
+    with os.fdopen(os.memfd_create("content"), "wb") as file:
+        file.write(text.encode())
+        file.seek(0)
+        yield file.fileno()
 
 
 def end_family(process: psutil.Process) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gigogne.engines.process.command import Command
+from gigogne.engines.process.image.recipe import User
 from gigogne.engines.process.launch import Launch
 from gigogne.errors import EngineError
 
@@ -100,9 +101,14 @@ def sandbox_command(launch: Launch, bubblewrap: Bubblewrap) -> Command:
         *_etc(launch),
         *_homes(launch),
         *_mounts(launch),
-        *("--chdir", launch.working_dir, "--unsetenv", "PWD", "--"),
     ]
-    return Command((*words, *launch.argv), launch.environment, Path("/"), sandboxed=True)
+    contents: dict[int, str] = {}
+    for mount in launch.mounts:
+        if mount.content is not None:
+            words += ["--perms", "0444", "--ro-bind-data", "", mount.target]
+            contents[len(words) - 2] = mount.content
+    words += ["--chdir", launch.working_dir, "--unsetenv", "PWD", "--"]
+    return Command((*words, *launch.argv), launch.environment, Path("/"), sandboxed=True, contents=contents)
 
 
 def sandbox_exec(launch: Launch, pid: int, argv: tuple[str, ...]) -> Command:
@@ -200,9 +206,11 @@ def _etc(launch: Launch) -> Iterator[str]:
         source = Path("/etc", name).resolve()
         if source.exists() and not (launch.image.root / "etc" / name).exists():
             yield from ("--ro-bind", str(source), f"/etc/{name}")
-    names = {"root": 0, **launch.image.config.users}
-    if launch.uid not in names.values():
-        names["user"] = launch.uid
+    users, groups = dict(launch.image.config.users), dict(launch.image.config.groups)
+    if launch.uid not in (user.uid for user in users.values()):
+        users["user"] = User(launch.uid, launch.gid, launch.home)
+    if launch.gid not in groups.values():
+        groups["user"] = launch.gid
     hosts = [("127.0.0.1", f"localhost {launch.hostname}"), ("::1", "localhost")]
     hosts += [(address, name) for name, address in launch.hosts.items() if name != launch.hostname]
     own = launch.hosts.get(launch.service)
@@ -212,8 +220,8 @@ def _etc(launch: Launch) -> Iterator[str]:
         "hosts": "".join(f"{address}\t{name}\n" for address, name in hosts),
         "hostname": f"{launch.hostname}\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-        "passwd": "".join(f"{n}:x:{u}:{u}::{_home(launch, n, u)}:/bin/sh\n" for n, u in names.items()),
-        "group": "".join(f"{n}:x:{u}:\n" for n, u in names.items()),
+        "passwd": "".join(f"{name}:x:{u.uid}:{u.gid}::{u.home}:/bin/sh\n" for name, u in users.items()),
+        "group": "".join(f"{name}:x:{gid}:\n" for name, gid in groups.items()),
     }
     folder = launch.scratch / "etc"
     folder.mkdir(parents=True, exist_ok=True)
@@ -222,22 +230,16 @@ def _etc(launch: Launch) -> Iterator[str]:
         yield from ("--ro-bind", str(folder / name), f"/etc/{name}")
 
 
-def _home(launch: Launch, name: str, uid: int) -> str:
-    if uid == launch.uid:
-        return launch.home
-    return "/root" if uid == 0 else f"/home/{name}"
-
-
 def _homes(launch: Launch) -> Iterator[str]:
-    """The home and the working directory, which exist even where the image made none."""
-    for path in (launch.home, launch.working_dir):
-        if path != "/" and launch.on_this_machine(path) is None and not PurePosixPath(path).is_relative_to("/usr"):
+    """The home and the working directory, which exist even where the image made none; `nobody` has no home."""
+    for path in sorted({launch.home, launch.working_dir} - {"/", "/nonexistent"}):
+        if launch.on_this_machine(path) is None and not PurePosixPath(path).is_relative_to("/usr"):
             yield from ("--dir", path)
 
 
 def _mounts(launch: Launch) -> Iterator[str]:
     for mount in launch.mounts:
-        if mount.source is None:
+        if mount.source is None and mount.content is None:
             yield from ("--tmpfs", mount.target)
-        else:
+        elif mount.source is not None:
             yield from ("--ro-bind" if mount.read_only else "--bind", str(mount.source), mount.target)

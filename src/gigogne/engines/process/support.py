@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
 
-from gigogne.core.model import Mount, MountType, Problem, Service
+from gigogne.core.images import repository
+from gigogne.core.model import Problem, Service
+from gigogne.core.suggestion import did_you_mean
+from gigogne.engines.process.embedded import EMBEDDED_IMAGES
+from gigogne.engines.process.image import KNOWN_IMAGES
 
-__all__ = ["HONOURED", "NOTICED", "REFUSED", "key_problems"]
+__all__ = ["HONOURED", "NOTICED", "REFUSED", "key_problems", "unknown_image"]
 
 HONOURED = frozenset(
     "annotations attach build command configs container_name depends_on entrypoint env_file environment expose "
     "extra_hosts healthcheck hostname image init labels networks platform ports profiles pull_policy restart secrets "
-    "stop_grace_period stop_signal stdin_open tmpfs tty user volumes working_dir".split()
+    "stop_grace_period stop_signal stdin_open tmpfs user volumes working_dir".split()
 )
 """Keys that mean the same here as in Docker, or that mean nothing without Docker."""
 
@@ -30,6 +32,7 @@ NOTICED = {
     "read_only": "what the image holds can be written, and is forgotten",
     "security_opt": "there is no container to secure",
     "shm_size": "shared memory is as large as this machine allows",
+    "tty": "there is no terminal, and stdout and stderr stay apart",
     "ulimits": "your own limits hold",
 }
 """Keys that change how a service runs but not what it does: the run goes on and says so."""
@@ -54,7 +57,7 @@ _INSTALLS = re.compile(
 
 
 def key_problems(service: Service) -> Iterator[Problem]:
-    """What the engine says of the service's keys and its mounts."""
+    """What the engine says of the service's keys."""
     for key in sorted(service.keys - HONOURED):
         where = f"services.{service.name}.{key}"
         if key in NOTICED:
@@ -66,43 +69,6 @@ def key_problems(service: Service) -> Iterator[Problem]:
     yield from _unusable_values(service)
     yield from _device_notices(service)
     yield from _command_problems(service)
-    yield from _mount_problems(service)
-
-
-def _mount_problems(service: Service) -> Iterator[Problem]:
-    where = f"services.{service.name}.volumes"
-    for mount in service.mounts:
-        if mount.type is MountType.OTHER and mount.source:
-            message = (
-                f"the secret or config {mount.source} does not come from a file, and would be missing at {mount.target}"
-            )
-            yield Problem(service.name, where, message, "give it by file:, or run it with docker compose")
-        elif mount.type is MountType.OTHER:
-            message = f"the mount at {mount.target} has a type that needs Docker"
-            yield Problem(service.name, where, message, "run it with docker compose")
-        elif mount.type is MountType.BIND and not Path(mount.source).exists():
-            yield _missing_source(service, mount)
-
-
-def _missing_source(service: Service, mount: Mount) -> Problem:
-    """Docker would make an empty directory there, and the service would find nothing in it."""
-    if posixpath.basename(mount.source) == "docker.sock":
-        message, hint = "there is no Docker here, and so no socket of it", "remove it, or run it with docker compose"
-        return Problem(service.name, f"services.{service.name}.volumes", message, hint)
-    key = _key_of(service, mount)
-    message = f"{mount.source} does not exist, and would be empty at {mount.target}"
-    is_file = key != "volumes" or PurePosixPath(mount.target).suffix
-    hint = "correct the path, or make the file" if is_file else f"correct the path, or make it: mkdir -p {mount.source}"
-    return Problem(service.name, f"services.{service.name}.{key}", message, hint)
-
-
-def _key_of(service: Service, mount: Mount) -> str:
-    """The key that asks for the mount: a secret or a config that is a file is a bind, too."""
-    for key, folder in (("secrets", "/run/secrets"), ("configs", "/")):
-        entries = service.raw.get(key) or ()
-        if any(posixpath.join(folder, entry.get("target") or entry["source"]) == mount.target for entry in entries):
-            return key
-    return "volumes"
 
 
 def _command_problems(service: Service) -> Iterator[Problem]:
@@ -130,3 +96,14 @@ def _device_notices(service: Service) -> Iterator[Problem]:
         yield Problem(
             service.name, where, message, "let it run without one, or run it with docker compose", fatal=False
         )
+
+
+def unknown_image(service: Service) -> Problem:
+    """That there is nothing in place of the service's image, and what to do."""
+    name = repository(service.image)
+    hint = "give the service a build:, or run it with docker compose"
+    if name in ("minio/mc", "amazon/aws-cli"):
+        hint = "make the bucket in the module's own code, or name it in MINIO_DEFAULT_BUCKETS of the server"
+    hint = did_you_mean(name, [*EMBEDDED_IMAGES, *KNOWN_IMAGES], cutoff=0.8) or hint
+    message = f"the image {service.image} can only run in Docker"
+    return Problem(service.name, f"services.{service.name}.image", message, hint)

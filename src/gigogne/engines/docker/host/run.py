@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import secrets
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gigogne.engines.docker.compose import as_input
@@ -39,6 +40,14 @@ def run_host(model: Mapping[str, Any], client: DockerClient, compose: Path, comm
 
     terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     name = f"{model['name']}-{secrets.token_hex(3)}"
+
+    def deliver(number: int) -> bool:
+        try:
+            client.api.kill(name, number)
+        except APIError:  # it does not run yet, or no longer
+            return False
+        return True
+
     with tempfile.TemporaryDirectory(prefix="gigogne-nest-") as folder:
         file = Path(folder) / "docker-compose.json"
         file.write_text(as_input(model), encoding="utf-8")
@@ -46,40 +55,49 @@ def run_host(model: Mapping[str, Any], client: DockerClient, compose: Path, comm
         words += ["run", "--rm", "--name", name, *([] if terminal else ["-T"]), SERVICE, *command]
         environment = {key: value for key, value in os.environ.items() if key not in _OF_THE_USER}
         try:
-            return attend(words, {**environment, "COMPOSE_IGNORE_ORPHANS": "1"}, terminal=terminal)
+            return attend(words, {**environment, "COMPOSE_IGNORE_ORPHANS": "1"}, deliver, terminal=terminal)
         finally:
             with contextlib.suppress(APIError):  # Compose has removed it, but for one that it was about to start
                 client.api.remove_container(name, v=True, force=True)
 
 
-def attend(words: Sequence[str], environment: Mapping[str, str], *, terminal: bool) -> int:
-    """Run a program to its end, and return its exit code; a signal that would end us goes to it, once.
+def attend(
+    words: Sequence[str], environment: Mapping[str, str], deliver: Callable[[int], bool], *, terminal: bool
+) -> int:
+    """Run a program to its end, and return its exit code.
 
     Args:
         words: The program and its arguments.
         environment: Its variables.
+        deliver: Is given each signal that would end us; where it does not want one, the program gets it. (Compose
+            itself would pass each on twice, and the second Ctrl-C of many programs means: at once.)
         terminal: It reads from the terminal; then it has to stay in the group that the terminal listens to.
     """
-    process: subprocess.Popen[bytes] | None = None
-    early: list[int] = []
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        if process is None:
-            early.append(number)
-        elif os.name == "posix":  # elsewhere the console has told the program already
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(number)
-
-    # A terminal sends Ctrl-C to every process of its group; in another group the program gets it from us alone.
-    apart: dict[str, Any] = {"process_group": 0} if os.name == "posix" and not terminal else {}
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
-    before = {name: signal.signal(signal.Signals[name], forward) for name in names}
+    signals: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK") if hasattr(signal, name)]
+    before = {name: signal.signal(signal.Signals[name], lambda number, _: signals.put(number)) for name in names}
     try:
-        process = subprocess.Popen(words, env=environment, **apart)
-        for number in early:
-            forward(number, None)
-        code = process.wait()
+        with subprocess.Popen(words, env=environment, **({} if terminal else _apart())) as process:
+
+            def pass_on() -> None:
+                for number in iter(signals.get, None):
+                    if not deliver(number):
+                        with contextlib.suppress(OSError, ValueError):
+                            process.send_signal(number)
+
+            messenger = threading.Thread(target=pass_on, name="signals", daemon=True)
+            messenger.start()
+            code = process.wait()
+            signals.put(None)
+            messenger.join()
         return code if code >= 0 else 128 - code
     finally:
         for name, handler in before.items():
             signal.signal(signal.Signals[name], handler)
+
+
+def _apart() -> dict[str, Any]:
+    """A terminal's Ctrl-C goes to every process of its group: we alone are to act on it."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"process_group": 0}

@@ -7,8 +7,8 @@ carries them. Both give the same files, and so the same digest: an image that is
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import gigogne
@@ -22,7 +22,7 @@ _PACKAGE = "src/gigogne"
 
 
 class HostSource:
-    """The files of the build context, by their path in it.
+    """The files of the build context by their path in it, as they were when they were read.
 
     Args:
         package: The folder of the package; `gigogne` itself where none is given.
@@ -33,7 +33,7 @@ class HostSource:
 
     def __init__(self, package: Path | None = None) -> None:
         package = package or Path(gigogne.__file__).parent
-        # A wheel carries what lies outside the package here; it is no part of the package.
+        # A wheel carries here what lies outside the package; it is no part of the package.
         carried = package / "engines/docker/host/source"
         repository = package.parent.parent
         root = repository if (repository / _HOST / "Dockerfile").is_file() else carried
@@ -43,33 +43,27 @@ class HostSource:
                 f"{root / missing[0]} is missing: the host image is built from it",
                 "install gigogne again, from its wheel or with pip install -e",
             )
-        self.files: Mapping[str, Path] = dict(
-            sorted(
-                {
-                    **{name: root / name for name in _METADATA},
-                    **{f"{_HOST}/{name}": path for name, path in _below(root / _HOST)},
-                    **{f"{_PACKAGE}/{name}": path for name, path in _below(package) if carried not in path.parents},
-                }.items()
-            )
-        )
+        paths = {name: root / name for name in _METADATA}
+        paths |= {f"{_HOST}/{name}": path for name, path in _below(root / _HOST)}
+        paths |= {f"{_PACKAGE}/{name}": path for name, path in _below(package) if carried not in path.parents}
+        self.files: Mapping[str, bytes] = {name: paths[name].read_bytes() for name in sorted(paths)}
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The SHA-256 of the files and their paths: it is another where the image would be another."""
         found = hashlib.sha256()
-        for name, path in self.files.items():
-            found.update(f"{name}\0{path.stat().st_size}\0".encode())
-            found.update(path.read_bytes())
+        for name, content in self.files.items():
+            found.update(f"{name}\0{len(content)}\0".encode() + content)
         return found.hexdigest()
 
     def write_to(self, folder: Path) -> None:
         """Write the build context into a folder."""
-        for name, path in self.files.items():
+        for name, content in self.files.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            target.write_bytes(content)
             # A wheel and a Windows disk keep no modes.
-            target.chmod(0o755 if path.read_bytes()[:2] == b"#!" else 0o644)
+            target.chmod(0o755 if content.startswith(b"#!") else 0o644)
 
 
 def _below(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -33,8 +33,7 @@ def secret_problems(service: Service, names: Sequence[str]) -> list[Problem]:
                     service,
                     f"environment.{name}_FILE",
                     f"{_SECRETS / inside} {reason}",
-                    f"name the file of a secret of this service (secrets: with file:), or mount one there, or give "
-                    f"{name} itself",
+                    f"name the file of a secret of this service (secrets:), or mount one there, or give {name} itself",
                 )
             )
     return found
@@ -69,6 +68,9 @@ def host_path(service: Service, inside: PurePosixPath) -> Path | None:
 
 def _read(service: Service, inside: str) -> tuple[str, str]:
     """What the file holds without the line ends after it, as a shell's `$(< file)`; else the reason why not."""
+    held = next((mount.content for mount in service.mounts if mount.target == str(_SECRETS / inside)), None)
+    if held is not None:
+        return held.rstrip("\n"), ""
     path = host_path(service, _SECRETS / inside)
     if path is None:
         return "", "is in no file or directory of this machine that the service mounts"

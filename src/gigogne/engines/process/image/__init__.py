@@ -61,6 +61,8 @@ def check_image(
     except ComposeError as error:
         return [Problem(service.name, "", error.message, error.hint, wrong=True)]
     problems = [*recipe.problems, *(replace(problem, wrong=True) for problem in missing)]
+    if recipe.config is not None:
+        problems += _user_problems(service, recipe.config, sandboxed=sandboxed)
     if not sandboxed:
         problems += _spelled_out(service, project, layout)
     if recipe.userland and not sandboxed:
@@ -77,6 +79,21 @@ def check_image(
     except EngineError as error:
         return [*problems, Problem(service.name, recipe.where(recipe.python_line), error.message, error.hint)]
     return [*problems, *_substitute(recipe, found)]
+
+
+def _user_problems(service: Service, config: ImageConfig, *, sandboxed: bool) -> Iterator[Problem]:
+    """A user that the image does not know; and what another one than root may do in the sandbox."""
+    user = config.identity(service.user)
+    if user is None:
+        message = f"{service.user} is not known in the image"
+        hint = f"write a number, or one of: {', '.join(config.users)}"
+        yield Problem(service.name, f"services.{service.name}.user", message, hint, wrong=True)
+    elif sandboxed and user.uid != 0:
+        for mount in service.mounts:
+            if mount.type is MountType.BIND and not mount.read_only:
+                message = f"in mounted folders it may do what you may do, not what user {user.uid} may"
+                yield Problem(service.name, f"services.{service.name}.volumes", message, fatal=False)
+                return
 
 
 def _spelled_out(service: Service, project: Project, layout: Layout) -> Iterator[Problem]:

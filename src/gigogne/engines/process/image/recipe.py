@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gigogne.core.model import Problem
 
@@ -224,8 +224,8 @@ class User:
 class ImageConfig:
     """What a container of the image gets when Compose says nothing else.
 
-    `user` is as the Dockerfile writes it, `uid`, `gid` and `home` are what it means. `users` has every name
-    that the image knows. `stop_signal` is empty when it is Docker's own, SIGTERM.
+    `user` is as the Dockerfile writes it, `uid`, `gid` and `home` are what it means. `users` and `groups` have every
+    name that the image knows. `stop_signal` is empty when it is Docker's own, SIGTERM.
     """
 
     environment: Mapping[str, str] = field(repr=False)
@@ -234,13 +234,28 @@ class ImageConfig:
     uid: int
     gid: int
     home: str
-    users: Mapping[str, int]
+    users: Mapping[str, User]
+    groups: Mapping[str, int]
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
     shell: tuple[str, ...]
     stop_signal: str
     volumes: tuple[str, ...]
     exposed: tuple[str, ...]
+
+    def identity(self, user: str) -> User | None:
+        """Who a `user:` of Compose is: a name or a number, with or without a group. None: the image knows no such."""
+        if not user:
+            return User(self.uid, self.gid, self.home)
+        name, _, group = user.partition(":")
+        found = self.users.get(name)
+        if found is None and name.isdecimal():
+            known = (each for each in self.users.values() if each.uid == int(name))
+            found = next(known, User(int(name), 0, "/"))
+        if found is None or not group:
+            return found
+        gid = int(group) if group.isdecimal() else self.groups.get(group)
+        return None if gid is None else replace(found, gid=gid)
 
 
 @dataclass(frozen=True, slots=True)

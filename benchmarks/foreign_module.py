@@ -1,6 +1,6 @@
 """A module of somebody else's on the process engine and in Docker, where an engine is there.
 
-    python benchmarks/docker.py --rounds 20
+    python benchmarks/foreign_module.py --rounds 20
 
 The module reads a CSV file from one mount and writes JSON to another; its Dockerfile knows nothing of Gigogne.
 `docker run --rm` starts its built image. `in a run` is what the module takes within a run of Gigogne: prepare (all is

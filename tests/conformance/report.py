@@ -1,0 +1,130 @@
+"""Makes the record of the results and its page anew: `python -m tests.conformance.report [BEHAVIOUR…]`.
+
+Without names, all behaviours. It needs Docker, and a sandbox.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tests.conformance import judge
+from tests.conformance.behaviour import Behaviour
+from tests.conformance.behaviours import THEMES
+from tests.conformance.results import Outcome, Record, Verdict, circumstances, judged
+from tests.conformance.ways import OnDocker, OnProcess, Way
+
+__all__ = ["PAGE", "WAYS", "page"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "compose-support.md"
+WAYS: tuple[Way, ...] = (OnProcess("sandbox"), OnProcess("portable"), OnDocker())
+
+_HEAD = """\
+<!-- Made by `python -m tests.conformance.report` from tests/conformance/results.json: change the behaviours, not this page. -->
+
+# What Gigogne makes of a Compose file
+
+Each line is a small Compose project in `tests/conformance/behaviours/`. Plain `docker compose up` is the judge
+({judge}): its exit codes, each job's stdout and stderr, and the files that the project leaves are what
+every way must give, too. `{command}` looks again.
+
+- **same**: the same codes, lines and files.
+- **told**: something else, and the run says so before anything starts; with the words below.
+- **refused**: nothing starts, and the message names the key and what to do.
+- **DIFFERENT**: something else without a word. There must be none.
+
+*Sandbox* and *portable* run without Docker, *docker* on an engine of Docker.
+
+{counts}
+"""
+
+
+def page(record: Record) -> str:
+    """The page that shows the record."""
+    ways = [way.name for way in WAYS]
+    who = ", ".join(f"{name} {version}" for name, version in record.judge.items())
+    counts = _table(["", *ways], _counts(record, ways))
+    parts = [_HEAD.format(judge=who, command="pytest tests/conformance", counts=counts)]
+    for title, behaviours in THEMES.items():
+        rows, notes = _rows(record, behaviours, ways)
+        parts.append(f"## {title}\n\n{_table(['Docker Compose', *ways], rows)}\n")
+        parts += [f"{notes}\n"] if notes else []
+    return "\n".join(parts)
+
+
+def _counts(record: Record, ways: Sequence[str]) -> Iterator[list[str]]:
+    known = {name: record.outcomes.get(name, {}) for name in _names()}
+    counted = {way: Counter(each[way].verdict for each in known.values() if way in each) for way in ways}
+    for verdict in Verdict:
+        yield [_word(verdict), *(str(counted[way][verdict]) for way in ways)]
+    yield ["of", *(str(counted[way].total()) for way in ways)]
+
+
+def _rows(record: Record, behaviours: Sequence[Behaviour], ways: Sequence[str]) -> tuple[list[list[str]], str]:
+    """The rows of one theme, and the reasons that their numbers stand for."""
+    reasons: dict[str, int] = {}
+    rows = []
+    for behaviour in behaviours:
+        cells = []
+        for way in ways:
+            outcome = record.outcomes.get(behaviour.name, {}).get(way)
+            if outcome is None:
+                cells.append("not run")
+            elif outcome.why:
+                number = reasons.setdefault(_reason(outcome), len(reasons) + 1)
+                cells.append(f"{_word(outcome.verdict)} ({number})")
+            else:
+                cells.append(_word(outcome.verdict))
+        rows.append([behaviour.story, *cells])
+    return rows, "\n".join(f"{number}. {reason}" for reason, number in reasons.items())
+
+
+def _reason(outcome: Outcome) -> str:
+    """Why, on one line, as Markdown takes it: no link, no tag."""
+    return " ".join(outcome.why.split()).replace("<", "&lt;").replace("[", r"\[")
+
+
+def _word(verdict: Verdict) -> str:
+    return "**DIFFERENT**" if verdict is Verdict.DIFFERENT else str(verdict)
+
+
+def _table(head: Sequence[str], rows: Iterator[list[str]] | list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', r'\|') for cell in line)} |" for line in lines)
+
+
+def _names() -> list[str]:
+    return [behaviour.name for behaviours in THEMES.values() for behaviour in behaviours]
+
+
+def _looked_at(names: Sequence[str]) -> Record:
+    """The record, with these behaviours looked at anew, and without those that are no more."""
+    old = Record.read()
+    observed, outcomes = dict(old.observed), {name: dict(each) for name, each in old.outcomes.items()}
+    for behaviour in (behaviour for behaviours in THEMES.values() for behaviour in behaviours):
+        if behaviour.name not in names:
+            continue
+        expected = observed[behaviour.name] = judge.observe(behaviour)
+        outcomes[behaviour.name] = {
+            way.name: judged(behaviour, way.name, expected, way.observe(behaviour)) for way in WAYS
+        }
+        print(behaviour.name, *(f"{way}: {each.verdict}" for way, each in outcomes[behaviour.name].items()))
+    known = _names()
+    return Record(
+        judge.facts(),
+        circumstances(),
+        _in_order(observed, known),
+        _in_order(outcomes, known),
+    )
+
+
+def _in_order[V](found: Mapping[str, V], names: Sequence[str]) -> dict[str, V]:
+    return {name: found[name] for name in names if name in found}
+
+
+if __name__ == "__main__":
+    made = _looked_at(sys.argv[1:] or _names())
+    made.write()
+    PAGE.write_text(page(made), encoding="utf-8")

@@ -1,0 +1,254 @@
+"""Who supervises a run on Docker is killed or interrupted, or the daemon dies: nothing is doubled, nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import psutil
+import pytest
+from docker import DockerClient
+from tests.conftest import Workspace
+from tests.scenarios.daemon import Daemon, missing_daemon, own_daemon
+from tests.scenarios.docked import containers, leases, on_event, running, started, until
+from tests.scenarios.observe import events, outcome
+
+from gigogne.compose.binary import compose_binary
+
+pytestmark = [pytest.mark.docker, pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")]
+FULL = os.environ.get("CI_LEVEL") == "full"
+
+SERVER = """{image: busybox:1.36, network_mode: none, stop_grace_period: 1s,
+           command: [sh, -c, 'trap "exit 0" TERM; while :; do sleep 0.1; done'],
+           healthcheck: {test: "true", start_period: 10s, start_interval: 100ms}}"""
+JOB = "image: busybox:1.36, network_mode: none, stop_grace_period: 1s"
+
+
+@pytest.fixture(autouse=True)
+def docked(workspace: Workspace) -> Iterator[None]:
+    """The workspace's command uses Docker."""
+    workspace.environment["GIGOGNE_ENGINE"] = "docker"
+    yield
+
+
+@pytest.fixture
+def daemon(workspace: Workspace) -> Iterator[Daemon]:
+    """A daemon of the test's own, which the workspace's command uses."""
+    if missing := missing_daemon():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have it: {missing}")
+        pytest.skip(missing)
+    with own_daemon(["busybox:1.36"]) as made:
+        workspace.environment["DOCKER_HOST"] = made.host
+        yield made
+        # What is left goes with this daemon.
+        (workspace.folder / "compose.yml").unlink(missing_ok=True)
+
+
+def waiting(name: str, needs: str = "") -> str:
+    """A job that says that it is here, and waits to be told to go."""
+    command = f"[sh, -c, 'touch /here/{name}; while [ ! -e /here/go ]; do sleep 0.1; done']"
+    return f"{{{JOB}, volumes: ['.:/here'], command: {command}{needs}}}"
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """Kill -9 the command, and the Compose that it has called."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for each in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+
+
+def test_a_killed_run_is_cleaned_up_after(workspace: Workspace, docker_engine: DockerClient) -> None:
+    """The next run ends the job that was left, stops the server that Gigogne had started, and leaves the user's."""
+    needs = ", depends_on: {mine: {condition: service_healthy}, theirs: {condition: service_healthy}}"
+    text = f"name: h7-left\nservices:\n  mine: {SERVER}\n  theirs: {SERVER}\n  job: {waiting('job', needs)}\n"
+    workspace.write({"compose.yml": text})
+    up = [str(compose_binary()), "up", "--detach", "--wait", "theirs"]
+    subprocess.run(up, cwd=workspace.folder, capture_output=True, check=True)
+    theirs = containers(docker_engine, "h7-left")["h7-left-theirs-1"]
+    with started(workspace, "run") as killed:
+        until(lambda: (workspace.folder / "job").exists(), killed)
+        killed.kill()
+    (left,) = running(docker_engine, "h7-left", "job")
+    (workspace.folder / "job").unlink()
+    with started(workspace, "run") as again:
+        until(lambda: (workspace.folder / "job").exists(), again)
+        (mine,) = running(docker_engine, "h7-left", "job")
+        assert mine != left
+        (workspace.folder / "go").touch()
+        out, err = again.communicate(timeout=30)
+    assert again.returncode == 0, err
+    assert "left it behind when it was killed" in out
+    after = containers(docker_engine, "h7-left")
+    assert {name: each["State"]["Running"] for name, each in after.items()} == {
+        "h7-left-mine-1": False,
+        "h7-left-theirs-1": True,
+    }
+    assert after["h7-left-theirs-1"]["Id"] == theirs["Id"]
+    assert after["h7-left-theirs-1"]["State"]["StartedAt"] == theirs["State"]["StartedAt"]
+    assert not leases(docker_engine, "h7-left")
+
+
+@pytest.mark.parametrize("event", ["create", *(["start", "attach"] if FULL else [])])
+def test_killed_while_a_job_starts(workspace: Workspace, docker_engine: DockerClient, event: str) -> None:
+    """A container that was made and never started is removed by the next run, which has its own."""
+    workspace.write({"compose.yml": f"name: h7-made\nservices: {{job: {{{JOB}, command: echo here}}}}\n"})
+    seen: list[str] = []
+    with started(workspace, "run") as killed:
+
+        def kill(happened: dict[str, Any]) -> None:
+            if not seen:
+                seen.append(happened["Actor"]["Attributes"]["name"])
+                kill_all(killed)
+
+        with on_event(docker_engine, "h7-made", event, kill):
+            killed.wait(30)
+    assert killed.returncode == -signal.SIGKILL and seen
+    result = workspace.run("run")
+    assert result.returncode == 0 and result.stdout.count("job | here\n") == 1
+    assert not containers(docker_engine, "h7-made") and not leases(docker_engine, "h7-made")
+
+
+def test_killed_while_a_server_starts(workspace: Workspace, docker_engine: DockerClient) -> None:
+    """The lock that its start was under is broken, the server is used, and stopped in the end."""
+    needs = "depends_on: {server: {condition: service_healthy}}"
+    text = f"name: h7-lock\nservices:\n  server: {SERVER}\n  job: {{{JOB}, command: echo here, {needs}}}\n"
+    workspace.write({"compose.yml": text})
+    with started(workspace, "run") as killed, on_event(docker_engine, "h7-lock", "create", lambda _: kill_all(killed)):
+        killed.wait(30)
+    assert any("start-server" in name for name in containers(docker_engine, "h7-lock"))
+    result = workspace.run("run")
+    assert result.returncode == 0, result.stdout + result.stderr
+    left = containers(docker_engine, "h7-lock")
+    assert list(left) == ["h7-lock-server-1"] and not left["h7-lock-server-1"]["State"]["Running"]
+    assert not leases(docker_engine, "h7-lock")
+
+
+@pytest.mark.parametrize("event", ["create", *(["start", "die"] if FULL else [])])
+def test_an_interrupt_while_a_service_starts(workspace: Workspace, docker_engine: DockerClient, event: str) -> None:
+    """Ctrl-C in the middle of a start ends it in good order: 130, no job, no lock; the network stays."""
+    needs = "depends_on: {server: {condition: service_healthy}}"
+    text = f"name: h7-ctrl-c\nservices:\n  server: {SERVER.replace('network_mode: none, ', '')}\n"
+    workspace.write({"compose.yml": f"{text}  job: {{{JOB}, command: 'sleep 1', {needs}}}\n"})
+    for service in ("server", "job"):
+        with started(workspace, "run") as process:
+
+            def interrupt(happened: dict[str, Any], name: str = service) -> None:
+                if happened["Actor"]["Attributes"]["com.docker.compose.service"] == name:
+                    process.send_signal(signal.SIGINT)
+
+            with on_event(docker_engine, "h7-ctrl-c", event, interrupt):
+                out, err = process.communicate(timeout=40)
+        assert process.returncode == 130 and "Traceback" not in err, out + err
+        left = containers(docker_engine, "h7-ctrl-c")
+        assert [name for name in left if "server-1" not in name] == []
+        assert not any(each["State"]["Running"] for each in left.values()) and not leases(docker_engine, "h7-ctrl-c")
+    assert docker_engine.networks.list(names=["h7-ctrl-c_default"])
+
+
+def test_ten_runs_at_once(workspace: Workspace, docker_engine: DockerClient) -> None:
+    """All succeed, one of them starts the server and one stops it; another project beside them is not touched."""
+    runs = 10 if FULL else 6
+    needs = "depends_on: {server: {condition: service_healthy}}"
+    text = f"name: h7-PROJECT\nservices:\n  server: {SERVER}\n  job: {{{JOB}, command: sleep 0.5, {needs}}}\n"
+    workspace.write({"compose.yml": text.replace("PROJECT", "many"), "other.yml": text.replace("PROJECT", "other")})
+    made: list[str] = []
+    note = on_event(docker_engine, "h7-many", "start", lambda event: made.append(event["Actor"]["Attributes"]["name"]))
+    with note, ThreadPoolExecutor(runs + 1) as pool:
+        other = pool.submit(workspace.run, "-f", "other.yml", "run", "--json")
+        results = list(pool.map(lambda _: workspace.run("run", "--json"), range(runs)))
+    for result in (*results, other.result()):
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert outcome(result) == {"server": "served", "job": "succeeded"}
+    jobs = [name for name in made if "-job-run-" in name]
+    assert len(jobs) == len(set(jobs)) == runs
+    started_it = [
+        e for result in results for e in events(result) if e["event"] == "started" and e["service"] == "server"
+    ]
+    assert sum(not event["adopted"] for event in started_it) == made.count("h7-many-server-1")
+    for project in ("h7-many", "h7-other"):
+        left = containers(docker_engine, project)
+        assert list(left) == [f"{project}-server-1"] and not left[f"{project}-server-1"]["State"]["Running"]
+        assert not leases(docker_engine, project)
+    workspace.run("-f", "other.yml", "down")
+
+
+def test_the_daemon_dies_and_comes_back(workspace: Workspace, daemon: Daemon) -> None:
+    """A daemon ends the containers that its dead predecessor left: the job has failed, with its own code, and why."""
+    text = f"name: h7-back\nservices:\n  server: {SERVER}\n  job: {waiting('job', ', depends_on: [server]')}\n"
+    workspace.write({"compose.yml": text})
+    with started(workspace, "run", "--json") as process:
+        until(lambda: (workspace.folder / "job").exists(), process)
+        daemon.kill()
+        daemon.start()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode in (137, 143, 255) and "Traceback" not in err, out + err
+    (job,) = [each for each in events(_done(out))[-1]["services"] if each["service"] == "job"]
+    assert job["code"] == process.returncode and job["reason"] == "ended while the Docker daemon was started anew"
+    with closing(daemon.client()) as client:
+        assert not any(each["State"]["Running"] for each in containers(client, "h7-back").values())
+        assert not leases(client, "h7-back")
+        (workspace.folder / "go").touch()
+        assert workspace.run("run").returncode == 0
+
+
+def test_the_daemon_dies_and_does_not_come_back(workspace: Workspace, daemon: Daemon) -> None:
+    """It is waited for, then the run ends with 4 and says so; when the daemon is back, the next run cleans up."""
+    text = f"name: h7-gone\nservices:\n  server: {SERVER}\n  job: {waiting('job', ', depends_on: [server]')}\n"
+    workspace.write({"compose.yml": text})
+    with started(workspace, "run") as process:
+        until(lambda: (workspace.folder / "job").exists(), process)
+        daemon.kill()
+        began = time.monotonic()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 4 and time.monotonic() - began < 30
+    assert f"the Docker daemon at {daemon.host} does not answer any more" in err and "fix: start it" in err
+    assert "Traceback" not in err
+    refused = workspace.run("run")
+    assert refused.returncode == 4 and f"no Docker daemon answers at {daemon.host}" in refused.stderr
+    daemon.start()
+    (workspace.folder / "go").touch()
+    assert workspace.run("run").returncode == 0
+    with closing(daemon.client()) as client:
+        assert not running(client, "h7-gone", "server") and not running(client, "h7-gone", "job")
+        assert not leases(client, "h7-gone")
+
+
+def test_the_disk_is_full(workspace: Workspace) -> None:
+    """A build that fills the daemon's disk fails with the system's words; no image, no container; others still run."""
+    if missing := missing_daemon():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have it: {missing}")
+        pytest.skip(missing)
+    with own_daemon(["busybox:1.36"], disk="48m") as daemon, closing(daemon.client()) as client:
+        workspace.environment["DOCKER_HOST"] = daemon.host
+        workspace.write(
+            {
+                "compose.yml": f"""
+                name: h7-full
+                services:
+                  big: {{build: ., network_mode: none}}
+                  small: {{{JOB}, command: echo small}}
+                """,
+                "Dockerfile": "FROM busybox:1.36\nRUN dd if=/dev/zero of=/big bs=1M count=100\n",
+            }
+        )
+        result = workspace.run("run", "big")
+        assert result.returncode == 4 and "Traceback" not in result.stderr
+        assert "No space left on device" in result.stderr and "Dockerfile:2" in result.stderr, result.stderr
+        assert not containers(client, "h7-full") and not client.images.list("h7-full-big")
+        assert workspace.run("run", "small").returncode == 0
+        (workspace.folder / "compose.yml").unlink()
+
+
+def _done(out: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.CompletedProcess([], 0, out)
