@@ -24,7 +24,7 @@ class Conformance:
         self._way = way
 
     def holds(self, behaviour: Behaviour) -> None:
-        """The judge says what it said when the record was made; a way does what it did, and never silently otherwise."""
+        """The judge sees what it saw before; a way does what it did before, and nothing else without a word."""
         record, again = _record(), _AGAIN.format(behaviour.name)
         expected = record.observed.get(behaviour.name)
         assert expected is not None, f"{behaviour} is not recorded: {again}"

@@ -70,7 +70,7 @@ def _sweep(client: docker.DockerClient, project: str) -> None:
     for volume in client.volumes.list(filters=ours):
         volume.remove(force=True)
     for image in client.images.list(filters=ours):
-        client.images.remove(image.id, force=True)
+        client.images.remove(str(image.id), force=True)
 
 
 def _compose(behaviour: Behaviour, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

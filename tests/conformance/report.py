@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.conformance import judge
@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "compose-support.md"
 WAYS: tuple[Way, ...] = (OnProcess("sandbox"), OnProcess("portable"), OnDocker())
 
 _HEAD = """\
-<!-- Made by `python -m tests.conformance.report` from tests/conformance/results.json: change the behaviours, not this page. -->
+<!-- Made by `python -m tests.conformance.report`: change tests/conformance/behaviours/, not this page. -->
 
 # What Gigogne makes of a Compose file
 
@@ -91,8 +91,11 @@ def _word(verdict: Verdict) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterator[list[str]] | list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', r'\|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in [head, ["---"] * len(head), *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _names() -> list[str]:
@@ -102,26 +105,16 @@ def _names() -> list[str]:
 def _looked_at(names: Sequence[str]) -> Record:
     """The record, with these behaviours looked at anew, and without those that are no more."""
     old = Record.read()
-    observed, outcomes = dict(old.observed), {name: dict(each) for name, each in old.outcomes.items()}
+    observed, outcomes = {}, {}
     for behaviour in (behaviour for behaviours in THEMES.values() for behaviour in behaviours):
-        if behaviour.name not in names:
-            continue
-        expected = observed[behaviour.name] = judge.observe(behaviour)
-        outcomes[behaviour.name] = {
-            way.name: judged(behaviour, way.name, expected, way.observe(behaviour)) for way in WAYS
-        }
-        print(behaviour.name, *(f"{way}: {each.verdict}" for way, each in outcomes[behaviour.name].items()))
-    known = _names()
-    return Record(
-        judge.facts(),
-        circumstances(),
-        _in_order(observed, known),
-        _in_order(outcomes, known),
-    )
-
-
-def _in_order[V](found: Mapping[str, V], names: Sequence[str]) -> dict[str, V]:
-    return {name: found[name] for name in names if name in found}
+        name = behaviour.name
+        if name in names:
+            expected = observed[name] = judge.observe(behaviour)
+            outcomes[name] = {way.name: judged(behaviour, way.name, expected, way.observe(behaviour)) for way in WAYS}
+            print(name, *(f"{way}: {outcome.verdict}" for way, outcome in outcomes[name].items()), flush=True)
+        elif name in old.observed:
+            observed[name], outcomes[name] = old.observed[name], dict(old.outcomes[name])
+    return Record(judge.facts(), circumstances(), observed, outcomes)
 
 
 if __name__ == "__main__":

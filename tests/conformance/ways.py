@@ -40,7 +40,10 @@ class Seen:
 class Way(Protocol):
     """One of the ways."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name, as the page of the results has it."""
+        ...
 
     def observe(self, behaviour: Behaviour) -> Seen:
         """What `gigogne run` makes of the behaviour; nothing of it is left afterwards."""

@@ -13,7 +13,7 @@ from docker.errors import NotFound
 from tests.conftest import Workspace
 from tests.scenarios.observe import wait_for
 
-__all__ = ["containers", "leases", "on_event", "running", "started", "until"]
+__all__ = ["containers", "leases", "on_event", "read_until", "running", "started", "until"]
 
 _SERVICE = "com.docker.compose.service"
 
@@ -67,6 +67,16 @@ def started(workspace: Workspace, *arguments: str, **environment: str) -> Iterat
             yield process
         finally:
             process.kill()
+
+
+def read_until(process: subprocess.Popen[str], *words: str) -> list[str]:
+    """The lines that the process says, up to the one with all of these words."""
+    assert process.stdout is not None
+    lines = [process.stdout.readline()]
+    while not all(word in lines[-1] for word in words):
+        assert lines[-1], f"it ended, and never said {words}: {lines}"
+        lines.append(process.stdout.readline())
+    return lines
 
 
 def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:

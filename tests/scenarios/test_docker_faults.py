@@ -18,7 +18,7 @@ import psutil
 import pytest
 from docker import DockerClient
 from tests.conftest import Workspace
-from tests.scenarios.docked import containers, running, started, until
+from tests.scenarios.docked import containers, read_until, running, started, until
 from tests.scenarios.observe import events, left_behind, outcome, wait_for
 
 import gigogne
@@ -121,12 +121,6 @@ def test_a_server_that_never_turns_healthy(
     assert [each["State"]["Running"] for each in containers(docker_engine, "h7-health").values()] == [False]
 
 
-def _read_until(process: subprocess.Popen[str], words: str) -> None:
-    assert process.stdout is not None
-    while words not in (line := process.stdout.readline()):
-        assert line, f"it ended and did not say {words!r}"
-
-
 @pytest.mark.parametrize("twice", [False, True])
 def test_a_job_that_ignores_its_stop_signal(workspace: Workspace, docker_engine: DockerClient, twice: bool) -> None:
     """It is killed when its grace period is over; with a second Ctrl-C at once."""
@@ -134,11 +128,11 @@ def test_a_job_that_ignores_its_stop_signal(workspace: Workspace, docker_engine:
     text = f"stop_grace_period: {grace}s, command: [sh, -c, 'trap \"\" TERM; echo begun; sleep 100; sleep 100']"
     workspace.write(jobs("h7-deaf", job=text))
     with started(workspace, "run") as process:
-        _read_until(process, "begun")
+        read_until(process, "begun")
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         if twice:
-            _read_until(process, "Ctrl-C again")
+            read_until(process, "Ctrl-C again")
             process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=40)
     assert process.returncode == 130 and "Traceback" not in err

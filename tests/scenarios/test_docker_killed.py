@@ -18,7 +18,7 @@ import pytest
 from docker import DockerClient
 from tests.conftest import Workspace
 from tests.scenarios.daemon import Daemon, missing_daemon, own_daemon
-from tests.scenarios.docked import containers, leases, on_event, running, started, until
+from tests.scenarios.docked import containers, leases, on_event, read_until, running, started, until
 from tests.scenarios.observe import events, outcome
 
 from gigogne.compose.binary import compose_binary
@@ -187,11 +187,11 @@ def test_the_daemon_dies_and_comes_back(workspace: Workspace, daemon: Daemon) ->
     text = f"name: h7-back\nservices:\n  server: {SERVER}\n  job: {waiting('job', ', depends_on: [server]')}\n"
     workspace.write({"compose.yml": text})
     with started(workspace, "run", "--json") as process:
-        until(lambda: (workspace.folder / "job").exists(), process)
+        said = read_until(process, '"started"', '"job"')
         daemon.kill()
         daemon.start()
         out, err = process.communicate(timeout=60)
-    assert process.returncode in (137, 143, 255) and "Traceback" not in err, out + err
+    assert process.returncode in (137, 143, 255) and "Traceback" not in err, (said, out, err)
     (job,) = [each for each in events(_done(out))[-1]["services"] if each["service"] == "job"]
     assert job["code"] == process.returncode and job["reason"] == "ended while the Docker daemon was started anew"
     with closing(daemon.client()) as client:
@@ -206,7 +206,7 @@ def test_the_daemon_dies_and_does_not_come_back(workspace: Workspace, daemon: Da
     text = f"name: h7-gone\nservices:\n  server: {SERVER}\n  job: {waiting('job', ', depends_on: [server]')}\n"
     workspace.write({"compose.yml": text})
     with started(workspace, "run") as process:
-        until(lambda: (workspace.folder / "job").exists(), process)
+        read_until(process, "job", "started")
         daemon.kill()
         began = time.monotonic()
         _, err = process.communicate(timeout=60)

@@ -19,6 +19,7 @@ from typing import Any
 import docker
 import pytest
 from docker.models.containers import Container
+from docker.models.networks import Network
 from tests.conftest import REPOSITORY, Workspace
 
 pytestmark = pytest.mark.docker
@@ -60,19 +61,18 @@ def hosted(tmp_path: Path, docker_engine: docker.DockerClient) -> Iterator[Works
         folder.chmod(0o777)
     try:
         yield made
-        left = found(docker_engine, f"gigogne-nest-{name}")
-        assert [each.name for each in left] == [], "nothing is left of the host container"
+        left = [each.name for each in found(docker_engine, f"gigogne-nest-{name}")]
+        assert left == [], "nothing is left of the host container"
     finally:
         for each in (*found(docker_engine, f"gigogne-nest-{name}"), *found(docker_engine, name)):
-            forced: dict[str, Any] = {"force": True, "v": True} if isinstance(each, Container) else {}
-            each.remove(**forced)
+            each.remove(force=True, v=True) if isinstance(each, Container) else each.remove()
         for volume in docker_engine.volumes.list(filters={"name": f"{name}_"}):
             volume.remove(force=True)
 
 
-def found(engine: docker.DockerClient, project: str) -> list[Any]:
+def found(engine: docker.DockerClient, project: str) -> list[Container | Network]:
     """The containers and the networks of a Compose project."""
-    filters = {"label": f"com.docker.compose.project={project}"}
+    filters: dict[str, Any] = {"label": f"com.docker.compose.project={project}"}
     return [*engine.containers.list(all=True, filters=filters), *engine.networks.list(filters=filters)]
 
 

@@ -108,6 +108,11 @@ class Printer:
             self._width = max((len(name) for name in event.services), default=0)
         self._follow(event)
         for heard in self._audible(event):
+            if isinstance(heard, Output) and not self._out.is_terminal and heard.text.isprintable():
+                # What jobs say may be much, and without colours there is nothing for rich to do.
+                sys.stdout.write(f"{heard.service:<{self._width}} | {heard.text}\n")
+                sys.stdout.flush()
+                continue
             line = self._line(heard)
             if line is not None:
                 self._out.print(line)

@@ -101,7 +101,7 @@ def render(explanation: Explanation) -> RenderableType:
     if explanation.variables:
         parts.append(words.variables(explanation.variables))
     if explanation.lost:
-        parts += [Text(), _head("set, but not passed to the service", len(explanation.lost), "yellow")]
+        parts += [Text(), _head("does not arrive", len(explanation.lost), "yellow")]
         parts.append(words.lost(explanation.lost))
     parts += [Text(), _head("mounts", len(explanation.mounts))]
     if explanation.mounts:

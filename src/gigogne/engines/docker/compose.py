@@ -24,6 +24,7 @@ __all__ = ["Compose", "as_input", "last_words", "plainly"]
 _SETTLED = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "COMPOSE_ENV_FILES")
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+_SAYS_NOTHING = ("time=", "Container ", "Network ", "Volume ", "failed to start containers: ")
 # Who passed an error on: the daemon, the runtime, the driver of the network. What comes after them says what it is.
 _PASSED_ON = re.compile(
     r"Error response from daemon: |.*unable to start container process: "
@@ -125,7 +126,7 @@ def as_input(model: Mapping[str, Any]) -> str:
 def last_words(said: str) -> str:
     """What of Compose's output says why it failed: its last line of weight, without its decoration."""
     lines = [_COLOURS.sub("", line).strip() for line in said.splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("time=", "Container ", "Network ", "Volume "))]
+    lines = [line for line in lines if line and not line.startswith(_SAYS_NOTHING)]
     return plainly(lines[-1]) if lines else "it did not say why"
 
 

@@ -206,7 +206,9 @@ class DockerEngine:
                 service=service.name,
                 exit_code=status.code,
             )
-        return EngineError(f"{service.name}: Docker did not start it: {last_words(said)}", "gigogne doctor looks at it")
+        taken = "address already in use" in said or "port is already allocated" in said
+        hint = "publish another port, or end what has this one" if taken else "gigogne doctor looks at Docker"
+        return EngineError(f"{service.name}: Docker did not start it: {last_words(said)}", hint)
 
     @_told
     def status(self, handle: Handle) -> Status:

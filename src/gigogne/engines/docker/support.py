@@ -32,6 +32,7 @@ def problems_of(
     local = place.shares_disk
     for name in services:
         yield from _ignored_subpaths(project.services[name], place)
+        yield from _jobs_to_join(project.services[name], kinds)
     up = {container.service: container for container in running if not container.run}
     for name in services:
         if kinds[name] is Kind.JOB:
@@ -64,6 +65,21 @@ def _tries(service: Service) -> Iterator[Problem]:
             "each try is a container of its own: what the one before wrote outside its mounts is gone",
             fatal=False,
         )
+
+
+def _jobs_to_join(service: Service, kinds: Mapping[str, Kind]) -> Iterator[Problem]:
+    """Joining another service's container, which of a job is there only while it runs."""
+    joined = [(key, str(service.raw.get(key, ""))) for key in ("network_mode", "ipc", "pid")]
+    wanted = [(key, value.partition(":")[2]) for key, value in joined if value.startswith("service:")]
+    wanted += [("volumes_from", str(value).partition(":")[0]) for value in service.raw.get("volumes_from") or ()]
+    for key, other in wanted:
+        if kinds.get(other) is Kind.JOB:
+            yield Problem(
+                service.name,
+                f"services.{service.name}.{key}",
+                f"{other} is a job: its container is gone when it has ended",
+                "name the volumes in volumes:" if key == "volumes_from" else f"label {other} gigogne.kind: server",
+            )
 
 
 def _ignored_subpaths(service: Service, place: Place) -> Iterator[Problem]:
