@@ -143,7 +143,7 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
             made.run("down", "-v")
 
 
-@pytest.fixture(params=["sandbox", "portable"])
+@pytest.fixture(params=os.environ.get("GIGOGNE_TEST_WAYS", "sandbox portable").split())
 def way(request: pytest.FixtureRequest, workspace: Workspace) -> str:
     """Both ways of the process engine, one test after the other."""
     if request.param == "sandbox" and find_bubblewrap()[0] is None:

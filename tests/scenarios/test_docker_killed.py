@@ -98,7 +98,7 @@ def test_a_killed_run_is_cleaned_up_after(workspace: Workspace, docker_engine: D
     assert not leases(docker_engine, "h7-left")
 
 
-@pytest.mark.parametrize("event", ["create", *(["start", "attach"] if FULL else [])])
+@pytest.mark.parametrize("event", ["create", *(["start"] if FULL else [])])
 def test_killed_while_a_job_starts(workspace: Workspace, docker_engine: DockerClient, event: str) -> None:
     """A container that was made and never started is removed by the next run, which has its own."""
     workspace.write({"compose.yml": f"name: h7-made\nservices: {{job: {{{JOB}, command: echo here}}}}\n"})
@@ -133,7 +133,7 @@ def test_killed_while_a_server_starts(workspace: Workspace, docker_engine: Docke
     assert not leases(docker_engine, "h7-lock")
 
 
-@pytest.mark.parametrize("event", ["create", *(["start", "die"] if FULL else [])])
+@pytest.mark.parametrize("event", ["create", *(["start"] if FULL else [])])
 def test_an_interrupt_while_a_service_starts(workspace: Workspace, docker_engine: DockerClient, event: str) -> None:
     """Ctrl-C in the middle of a start ends it in good order: 130, no job, no lock; the network stays."""
     needs = "depends_on: {server: {condition: service_healthy}}"

@@ -18,9 +18,11 @@ from typing import Any
 
 import docker
 import pytest
+from docker.errors import NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 from tests.conftest import REPOSITORY, Workspace
+from tests.scenarios.tls import daemon_behind_tls
 
 pytestmark = pytest.mark.docker
 
@@ -44,7 +46,7 @@ services:
   last:
     image: busybox:1.36
     init: true
-    command: [sh, -c, "sleep 2; exit 6"]
+    command: [sh, -c, "sleep 1; exit 6"]
     profiles: [chain]
     depends_on: {first: {condition: service_completed_successfully}}
 """
@@ -108,8 +110,12 @@ def test_the_usual_command_line(hosted: Workspace, docker_engine: docker.DockerC
     elsewhere.mkdir()
     (elsewhere / "word").write_text("elsewhere\n")
     script = "docker compose up --exit-code-from job; code=$?; until test -e go; do sleep 0.1; done; exit $code"
-    process = hosted.start("nest", "--", "sh", "-c", script, TOKEN=secret, ELSEWHERE=str(elsewhere))
+    temporary = hosted.folder.parent / "temporary"
+    temporary.mkdir()
+    given = {"TOKEN": secret, "ELSEWHERE": str(elsewhere), "TMPDIR": str(temporary)}
+    process = hosted.start("nest", "--", "sh", "-c", script, **given)
     until(hosted.folder / "out/token", process)
+    texts = [file.read_text() for file in temporary.rglob("*") if file.is_file()]
     places = dict(disclosures(secret, docker_engine, hosted))
     hosted.write({"go": ""})
     out, err = process.communicate(timeout=60)
@@ -118,6 +124,9 @@ def test_the_usual_command_line(hosted: Workspace, docker_engine: docker.DockerC
     assert "| elsewhere" in out, "a source that lies elsewhere is at the same path"
     assert (hosted.folder / "out/token").read_text() == f"{secret}\n"
     assert places == {}
+    assert any('"TOKEN": null' in text for text in texts), "the file that Compose reads is among them"
+    assert not any(secret in text for text in texts)
+    assert list(temporary.iterdir()) == []
 
 
 def disclosures(secret: str, engine: docker.DockerClient, hosted: Workspace) -> Iterator[tuple[str, str]]:
@@ -127,23 +136,25 @@ def disclosures(secret: str, engine: docker.DockerClient, hosted: Workspace) -> 
             words = (process / "cmdline").read_text(errors="replace")
             if secret in words:
                 yield f"{process}/cmdline", words
-    for folder in Path("/tmp").glob("gigogne-*"):
-        for file in (path for path in folder.rglob("*") if path.is_file()):
-            if secret in file.read_text(errors="replace"):
-                yield str(file), "a temporary file"
     for container in engine.api.containers(all=True):
-        inspected = engine.api.inspect_container(container["Id"])
-        project = inspected["Config"]["Labels"].get("com.docker.compose.project", "")
-        mine = project.endswith(hosted.environment["COMPOSE_PROJECT_NAME"])
-        variables = inspected["Config"].pop("Env", None) or []
-        assert not mine or f"TOKEN={secret}" in variables
-        if secret in json.dumps(inspected) or (not mine and secret in str(variables)):
-            yield inspected["Name"], "inspect"
+        with contextlib.suppress(NotFound):  # another test's
+            inspected = engine.api.inspect_container(container["Id"])
+            project = inspected["Config"]["Labels"].get("com.docker.compose.project", "")
+            mine = project.endswith(hosted.environment["COMPOSE_PROJECT_NAME"])
+            variables = inspected["Config"].pop("Env", None) or []
+            assert not mine or f"TOKEN={secret}" in variables
+            if secret in json.dumps(inspected) or (not mine and secret in str(variables)):
+                yield inspected["Name"], "inspect"
 
 
 def test_one_shots_before_it(hosted: Workspace) -> None:
-    """`up --exit-code-from` of a job that waits for another gives its own exit code; plain Compose kills it (143)."""
-    done = hosted.run("nest", "--", "docker", "compose", "--profile", "chain", "up", "--exit-code-from", "last")
+    """`up --exit-code-from` of a job that waits for another gives its own exit code; plain Compose kills it (143).
+
+    Which files and profiles are meant is said outside.
+    """
+    beside = Workspace(hosted.folder.parent, hosted.environment)
+    options = ("-f", "project/docker-compose.yml", "--profile", "chain")
+    done = beside.run(*options, "nest", "--", "docker", "compose", "up", "--exit-code-from", "last")
     assert done.returncode == 6, done
     assert "note: Compose would stop everything when first ends" in done.stderr
 
@@ -272,6 +283,17 @@ def test_an_engine_inside_for_a_user(hosted: Workspace) -> None:
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 41, err
+
+
+def test_a_daemon_behind_tls(hosted: Workspace) -> None:
+    """DOCKER_HOST with TLS is used in there as it is here: with the certificates, and without the socket."""
+    certificates = hosted.folder.parent / "certificates"
+    certificates.mkdir()
+    script = "test -e /var/run/docker.sock && echo socket; ls /certs/ca.pem; docker compose run --rm job"
+    with daemon_behind_tls(certificates) as address:
+        given = {"DOCKER_HOST": address, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(certificates)}
+        done = hosted.run("nest", "--", "sh", "-c", script, TOKEN="t", **given)
+    assert (done.returncode, done.stdout) == (3, "/certs/ca.pem\nhere\nhere\n"), done
 
 
 def test_the_scripts_in_plain_sight(hosted: Workspace) -> None:

@@ -52,7 +52,7 @@ _OF_THE_CLIENT = frozenset(
     show_default=True,
     help="Use this machine's engine, or one of its own in the container (privileged).",
 )
-@click.option("--build", is_flag=True, help="Build the host image, whether it is current or not.")
+@click.option("--build", is_flag=True, help="Build the host image, current or not, and show it.")
 @click.option(
     "-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:ro]", help="Mount this too; may be repeated."
 )
@@ -84,7 +84,9 @@ def nest(
     nesting = _as_daemon_reads(container, project, find_place(client, project.directory))
     if build or not image.is_current(client):
         click.echo(f"building {image.tag}, which takes a minute the first time", err=True)
-        image.build(compose)
+        image.build(compose, lambda line: click.echo(line, err=True) if build else None)
+    if daemon == "inside":
+        _alone(container, client)
     staged = StagedVolumes(client, container.name, nesting)
     try:
         staged.bring(SERVICE)
@@ -208,3 +210,18 @@ def _as_daemon_reads(container: HostContainer, project: Project, place: Place) -
     if fatal:
         raise UnsupportedError(fatal)
     return found
+
+
+def _alone(container: HostContainer, client: DockerClient) -> None:
+    """Two engines on one storage would damage it.
+
+    Raises:
+        EngineError: Another host container has its engine there.
+    """
+    users = client.api.containers(filters={"volume": container.storage})
+    if users:
+        name = users[0]["Names"][0].lstrip("/")
+        raise EngineError(
+            f"the engine inside keeps its images in the volume {container.storage}, which {name} uses already",
+            f"wait for its end, or work in it: docker exec -it {name} bash",
+        )

@@ -28,7 +28,6 @@ __all__ = ["main"]
 _BY_DOCKER = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND"
 # `docker` asks each plug-in for it, time and again; nothing is loaded for that.
 _METADATA = "docker-cli-plugin-metadata"
-_VOLUME = ("-v", "--volume")
 
 
 def main() -> None:
@@ -45,6 +44,8 @@ def main() -> None:
 
         Printer().error(error)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _become(words: Sequence[str]) -> None:
@@ -64,14 +65,15 @@ def _translated(words: Sequence[str], *, by_docker: bool) -> Sequence[str]:
         EngineError: The daemon does not answer.
     """
     from gigogne.cli.words import Invocation
+
+    call = Invocation.read(words, by_docker=by_docker)
+    if not call.creates:
+        return words
     from gigogne.core.nesting import nest
     from gigogne.engines.docker.connection import connect
     from gigogne.engines.docker.place import find_place
     from gigogne.engines.docker.volumes import StagedVolumes
 
-    call = Invocation.read(words, by_docker=by_docker)
-    if not call.creates:
-        return words
     os.environ.update(call.daemon())
     call = _waiting(call)
     client = connect()

@@ -155,8 +155,8 @@ def _written(written: list[Written]) -> Table:
 def _look(result: Result, servers: dict[str, str], engine: Engine, project: Project) -> Text:
     lines = []
     if servers:
-        addresses = ", ".join(f"{name} at {where}" for name, where in servers.items())
-        lines.append(f"look:  gigogne up {' '.join(servers)}   ({addresses})")
+        addresses = ", ".join(f"{name} at {where}" for name, where in servers.items() if where)
+        lines.append(f"look:  gigogne up {' '.join(servers)}" + (f"   ({addresses})" if addresses else ""))
     if result.code:
         failed = next((outcome.service for outcome in result.outcomes if outcome.verdict is Verdict.FAILED), None)
         ours = [h for h in engine.find(project, ended=True) if (h.run, h.service) == (result.run, failed)]

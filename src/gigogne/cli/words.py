@@ -101,8 +101,9 @@ class Invocation:
 
     @property
     def creates(self) -> bool:
-        """Whether it creates containers, and does not just say how that would be done."""
-        return self.command in CREATING and not {"-h", "--help"} & {word.option for word in self._arguments()}
+        """Whether it creates containers, and does not just say how that would be done, or complete what is typed."""
+        asks = {"-h", "--help"} & {word.option for word in (*self.options, *self._arguments())}
+        return self.command in CREATING and not asks and not any(word.startswith("__") for word in self.before)
 
     def targets(self) -> tuple[str, ...]:
         """The services that it names; none means all."""
@@ -154,7 +155,7 @@ class Invocation:
     def _arguments(self) -> list[Word]:
         """Its options, and what it names; of `run`, not the words of the service's own command."""
         found: list[Word] = []
-        for word in words_of(self.rest, CREATING[self.command]):
+        for word in words_of(self.rest, CREATING.get(self.command, ())):
             found.append(word)
             if self.command == "run" and not word.option:
                 break

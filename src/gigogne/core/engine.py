@@ -155,5 +155,5 @@ class Engine(Protocol):
         ...
 
     def where(self, service: Service, project: Project) -> str:
-        """How to reach a server from this machine, in words."""
+        """How to reach a server from this machine, in words; empty where it is not reached from here."""
         ...

@@ -31,15 +31,6 @@ BEHAVIOURS = (
         job(f'command: [python, -c, "{_SHOW}", "two words", "", "$$HOME", "8080", "a;b"]'),
     ),
     Behaviour(
-        "command-block",
-        "a block of lines (`>` and `|`) is one command",
-        job("""
-            command: >
-              sh -c "echo one
-              && echo two"
-        """),
-    ),
-    Behaviour(
         "command-script",
         "a script of several lines for a shell; it stops where it says `set -e`",
         job("""
@@ -55,24 +46,13 @@ BEHAVIOURS = (
     ),
     Behaviour(
         "entrypoint-and-command",
-        "`entrypoint:` and `command:` are one line of words",
+        "`entrypoint:` and `command:`, each cut into words where it is a string, are one line",
         job(f"""
-            entrypoint: [python, -c, "{_SHOW}"]
-            command: one "two words"
+            entrypoint: python -c '{_SHOW}' 'two words'
+            command: three "four five"
         """),
     ),
-    Behaviour(
-        "entrypoint-string",
-        "an `entrypoint:` that is a string is cut into words",
-        job(f"entrypoint: python -c '{_SHOW}' 'two words' three"),
-    ),
     Behaviour("image-exec-form", "the image's `ENTRYPOINT` and `CMD`, no shell between them", _BUILT, _SHOWN),
-    Behaviour(
-        "command-over-image",
-        "`command:` takes the place of the image's `CMD` and leaves its `ENTRYPOINT`",
-        f"{_BUILT}    command: two three\n",
-        _SHOWN,
-    ),
     Behaviour(
         "entrypoint-over-image",
         "`entrypoint:` takes the place of the image's `ENTRYPOINT` and drops its `CMD`",
@@ -98,12 +78,6 @@ BEHAVIOURS = (
         {"Dockerfile": "FROM python:3.12-slim\nENV SHAPE=round\nCMD echo $COLOUR $SHAPE | tr a-z A-Z; exit 3\n"},
     ),
     Behaviour(
-        "image-shell-entrypoint",
-        "the shell form of `ENTRYPOINT` finds the words of `command:` in `$0` and `$*`",
-        f"{_BUILT}    command: one two three\n",
-        {"Dockerfile": 'FROM python:3.12-slim\nENTRYPOINT echo "entry $0 $*"\n'},
-    ),
-    Behaviour(
         "entrypoint-script",
         'an entry point script that ends with `exec "$@"`, in the working directory',
         f"{_BUILT}    command: [python, -c, \"import os; print(os.environ['READY'])\"]\n",
@@ -123,13 +97,6 @@ BEHAVIOURS = (
         "`working_dir:` takes the place of `WORKDIR`, and is made where it is not there",
         f"{_BUILT}    working_dir: /made/here\n    entrypoint: []\n"
         "    command: sh -c 'pwd; ls | wc -l; echo text >file; cat file'\n",
-        _SHOWN,
-        told=_MOVED,
-    ),
-    Behaviour(
-        "image-working-dir",
-        "without it, the image's `WORKDIR` holds, for relative paths too",
-        f"{_BUILT}    entrypoint: []\n    command: sh -c 'pwd; ls'\n",
         _SHOWN,
         told=_MOVED,
     ),

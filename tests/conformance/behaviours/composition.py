@@ -38,15 +38,7 @@ _OVERRIDE = """\
 _FOLDERS = {"one/1": "", "two/2": ""}
 
 BEHAVIOURS = (
-    Behaviour("profiles-off", "a service with a profile stays out", _PROFILES, jobs=_ALL),
     Behaviour("profiles-on", "`--profile` brings it in", _PROFILES, options=("--profile", "extra"), jobs=_ALL),
-    Behaviour(
-        "profiles-variable",
-        "so does `COMPOSE_PROFILES`, in the shell or in `.env`",
-        _PROFILES,
-        {".env": "COMPOSE_PROFILES=extra,other\n"},
-        jobs=_ALL,
-    ),
     Behaviour(
         "profiles-target", "to name a service is as good as its profile", _PROFILES, targets=("extra",), jobs=_ALL
     ),
@@ -82,12 +74,6 @@ BEHAVIOURS = (
             **_FOLDERS,
         },
         options=("-f", "base.yml", "-f", "prod.yml"),
-    ),
-    Behaviour(
-        "override-variable",
-        "`COMPOSE_FILE` names them, too",
-        "",
-        {"base.yml": _BASE, "prod.yml": _OVERRIDE, ".env": "COMPOSE_FILE=base.yml:prod.yml\n", **_FOLDERS},
     ),
     Behaviour(
         "reset-and-override",
@@ -153,21 +139,6 @@ BEHAVIOURS = (
         },
     ),
     Behaviour(
-        "anchors",
-        "anchors, merge keys and `x-` sections of YAML",
-        """\
-        x-common: &common
-          image: python:3.12-slim
-          environment: &variables {A: common, B: common}
-        services:
-          job:
-            <<: *common
-            environment: {<<: *variables, B: job}
-            command: printenv A B
-            x-note: ignored
-        """,
-    ),
-    Behaviour(
         "folder-above",
         "the Compose file is found in a folder above; its paths stay those of its folder",
         """\
@@ -184,26 +155,5 @@ BEHAVIOURS = (
         "unknown-key",
         "a key that Compose does not know: nothing starts",
         'services: {job: {image: "python:3.12-slim", command: echo started, enviroment: {A: 1}}}\n',
-    ),
-    Behaviour(
-        "unknown-target",
-        "a service that is not there: nothing starts",
-        _PROFILES,
-        targets=("jb",),
-        jobs=_ALL,
-    ),
-    Behaviour(
-        "container-name",
-        "`container_name:`, labels, annotations and `pull_policy: never` change nothing in what a job does",
-        """\
-        services:
-          job:
-            image: python:3.12-slim
-            container_name: conformance-container-name
-            labels: {team: data}
-            annotations: {team: data}
-            pull_policy: never
-            command: echo fine
-        """,
     ),
 )

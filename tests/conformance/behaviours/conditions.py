@@ -77,29 +77,6 @@ BEHAVIOURS = (
         jobs=("first", "job"),
     ),
     Behaviour(
-        "diamond",
-        "two branches side by side, and who waits for both",
-        """\
-        x-job: &job
-          image: python:3.12-slim
-          volumes: ["./out:/out"]
-        services:
-          start: {<<: *job, command: sh -c 'echo start >>/out/log'}
-          left:
-            <<: *job
-            command: touch /out/left
-            depends_on: &after {start: {condition: service_completed_successfully}}
-          right: {<<: *job, command: touch /out/right, depends_on: *after}
-          job:
-            <<: *job
-            command: sh -c 'ls /out; cat /out/log'
-            depends_on:
-              left: {condition: service_completed_successfully}
-              right: {condition: service_completed_successfully}
-        """,
-        jobs=("start", "left", "right", "job"),
-    ),
-    Behaviour(
         "healthy",
         "`service_healthy`: starts after the health check has passed (`CMD-SHELL`)",
         _served("healthcheck: {test: [CMD-SHELL, test -e /out/ready && echo fine], interval: 200ms, retries: 50}"),
@@ -168,16 +145,6 @@ healthcheck:
             profiles: [extra]
             command: "true"
         """,
-    ),
-    Behaviour(
-        "circle",
-        "`depends_on` in a circle: nothing starts",
-        """\
-        services:
-          job: {image: "python:3.12-slim", command: "true", depends_on: [other]}
-          other: {image: "python:3.12-slim", command: "true", depends_on: [job]}
-        """,
-        jobs=("job", "other"),
     ),
     Behaviour(
         "restart-on-failure",
@@ -251,13 +218,5 @@ healthcheck:
         "stop-grace-period",
         "`stop_grace_period:` is all the time that it has",
         _stopped(_DEAF, "stop_grace_period: 1s"),
-    ),
-    Behaviour(
-        "init-passes-signals",
-        "with `init: true`, a shell's child without a handler ends at once",
-        _stopped(
-            "import subprocess, pathlib; pathlib.Path('/out/ready').touch(); subprocess.run(['sleep', '60'])",
-            "init: true",
-        ),
     ),
 )

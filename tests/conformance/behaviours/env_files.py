@@ -58,13 +58,6 @@ BEHAVIOURS = (
         },
     ),
     Behaviour(
-        "env-file-names",
-        "a line with a name alone takes the value from the shell; `.` and `-` may be in a name",
-        _shows("a.env", "COLOUR SHAPE spring.name a-b"),
-        {"a.env": "COLOUR\nSHAPE\nspring.name=spring\na-b=dash\n"},
-        environment={"COLOUR": "shell"},
-    ),
-    Behaviour(
         "env-file-interpolation",
         "an `env_file:` sees the shell, `.env` and its own lines before, and knows defaults",
         _shows("a.env", "ONE TWO THREE FOUR"),
@@ -85,11 +78,6 @@ BEHAVIOURS = (
             command: printenv COLOUR
         """),
         {"a.env": "COLOUR=file\n"},
-    ),
-    Behaviour(
-        "env-file-missing",
-        "a file that is not there: nothing starts",
-        job("env_file: missing.env\ncommand: echo started"),
     ),
     Behaviour(
         "env-file-raw",

@@ -15,22 +15,13 @@ _ENV_IMAGE = """\
 BEHAVIOURS = (
     Behaviour(
         "environment-over-env-file",
-        "`environment:` wins over `env_file:`",
-        job("""
-            env_file: a.env
-            environment: {COLOUR: environment}
-            command: printenv COLOUR SHAPE
-        """),
-        {"a.env": "COLOUR=file\nSHAPE=file\n"},
-    ),
-    Behaviour(
-        "later-env-file-wins",
-        "of several `env_file:`, the later one wins",
+        "`environment:` wins over `env_file:`; of several files, the later one wins",
         job("""
             env_file: [a.env, b.env]
-            command: printenv COLOUR SHAPE
+            environment: {COLOUR: environment}
+            command: printenv COLOUR SHAPE SIZE
         """),
-        {"a.env": "COLOUR=first\nSHAPE=first\n", "b.env": "COLOUR=second\n"},
+        {"a.env": "COLOUR=first\nSHAPE=first\nSIZE=first\n", "b.env": "COLOUR=second\nSHAPE=second\n"},
     ),
     Behaviour(
         "env-over-image",
@@ -40,10 +31,10 @@ BEHAVIOURS = (
     ),
     Behaviour(
         "shell-over-dotenv",
-        "in `${NAME}`, the shell wins over `.env`",
+        "in `${NAME}`, the shell wins over `.env`; a list of `NAME=value` keeps quotes and empty values",
         job("""
-            environment: ["COLOUR=${COLOUR}", "SHAPE=${SHAPE}"]
-            command: printenv COLOUR SHAPE
+            environment: ["COLOUR=${COLOUR}", "SHAPE=${SHAPE}", "EMPTY=", "QUOTED='stay'"]
+            command: sh -c 'echo "$$COLOUR $$SHAPE [$$EMPTY] $$QUOTED"'
         """),
         {".env": "COLOUR=dotenv\nSHAPE=dotenv\n"},
         environment={"COLOUR": "shell"},
@@ -163,18 +154,6 @@ BEHAVIOURS = (
               DATE: 2026-01-02
             command: sh -c 'echo "[$${EMPTY-unset}] $$NUMBER $$FLOAT $$OCTAL $$FLAG $$DATE"'
         """),
-    ),
-    Behaviour(
-        "list-and-map",
-        "a list of `NAME=value` is the same as a mapping",
-        job("""
-            environment:
-              - COLOUR=${COLOUR}
-              - EMPTY=
-              - "QUOTED='stay'"
-            command: sh -c 'echo "$$COLOUR [$$EMPTY] $$QUOTED"'
-        """),
-        environment={"COLOUR": "shell"},
     ),
     Behaviour(
         "interpolation-elsewhere",

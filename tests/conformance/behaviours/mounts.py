@@ -34,21 +34,6 @@ BEHAVIOURS = (
         told={"portable": "read-only mounts can be written to"},
     ),
     Behaviour(
-        "bind-long-syntax",
-        "the long syntax, read-only, of a folder above that of the project",
-        """\
-        services:
-          job:
-            image: python:3.12-slim
-            command: cat /data/text
-            volumes:
-              - {type: bind, source: ../data, target: /data, read_only: true}
-        """,
-        {"data/text": "here\n", "conformance-deploy/.keep": ""},
-        options=("-f", "compose.yaml", "--project-directory", "conformance-deploy"),
-        project="conformance-deploy",
-    ),
-    Behaviour(
         "bind-file",
         "one file, in a folder that the image does not have",
         job("command: cat /etc/module/settings.ini\nvolumes: ['./conf.ini:/etc/module/settings.ini:ro']"),
@@ -67,12 +52,6 @@ BEHAVIOURS = (
             volumes:
               - {type: bind, source: ./nowhere, target: /data, bind: {create_host_path: false}}
         """),
-    ),
-    Behaviour(
-        "bind-over-image",
-        "a folder hides all that the image has there",
-        f"{_BUILT}    command: sh -c 'ls /app/data; cat /app/data/text'\n    volumes: ['./mine:/app/data']\n",
-        {**_IMAGE_FILES, "mine/text": "of the project\n"},
     ),
     Behaviour(
         "bind-nested",
@@ -129,20 +108,6 @@ BEHAVIOURS = (
             volumes: ["store:/elsewhere:ro"]
             depends_on: {first: {condition: service_completed_successfully}}
         volumes: {store: }
-        """,
-    ),
-    Behaviour(
-        "volume-named",
-        "`name:` of a volume, and two volumes that are not one",
-        """\
-        services:
-          job:
-            image: python:3.12-slim
-            command: sh -c 'echo one >/one/text; ls /two | wc -l'
-            volumes: ["one:/one", {type: volume, source: two, target: /two}]
-        volumes:
-          one: {name: "conformance-volume-${SUFFIX:-one}"}
-          two:
         """,
     ),
     Behaviour(

@@ -71,12 +71,6 @@ BEHAVIOURS = (
         _CODE,
     ),
     Behaviour(
-        "service-name-in-variable",
-        "by an address in a variable, too",
-        _project(_server("web", 8102), _asks("web", "$$WEB_URL", more='environment: {WEB_URL: "http://web:8102/"}')),
-        _CODE,
-    ),
-    Behaviour(
         "two-servers-one-port",
         "two servers may listen on one port",
         _project(_server("web", 8103), _server("api", 8103), _asks("web api", "http://web:8103 http://api:8103")),
@@ -132,12 +126,6 @@ BEHAVIOURS = (
         ),
         _CODE,
         probe=38108,
-    ),
-    Behaviour(
-        "exposed-port",
-        "`expose:` opens nothing and closes nothing: the other services reach every port",
-        _project(_server("web", 8109).replace('expose: ["8109"]', 'expose: ["9999"]'), _asks("web", "http://web:8109")),
-        _CODE,
     ),
     Behaviour(
         "extra-hosts",

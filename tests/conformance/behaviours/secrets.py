@@ -38,11 +38,6 @@ BEHAVIOURS = (
         job("command: echo started\nsecrets: [token]") + "secrets: {token: {file: ./nowhere.txt}}\n",
     ),
     Behaviour(
-        "secret-undefined",
-        "a secret that the file does not define: nothing starts",
-        job("command: echo started\nsecrets: [token]"),
-    ),
-    Behaviour(
         "config-file",
         "a config of a file is at `/NAME`, or at its `target:`; it cannot be written",
         job("""

@@ -35,13 +35,6 @@ BEHAVIOURS = (
         told=_YOURS,
     ),
     Behaviour(
-        "user-over-image",
-        "`user:` takes the place of the image's `USER`",
-        f"services:\n  job:\n    build: .\n    user: root\n    command: {_WHO}\n",
-        {"Dockerfile": _USER_IMAGE},
-        told=_YOURS,
-    ),
-    Behaviour(
         "user-unknown",
         "a name that the image does not know: the job does not start",
         job("user: stranger\ncommand: echo started"),

@@ -7,89 +7,17 @@ import os
 import signal
 import stat
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from gigogne.compose import LoadOptions, load_project
-from gigogne.core.engine import Handle, Line, Run, State
+from gigogne.core.engine import Handle, Line, State
 from gigogne.core.model import Project
 from gigogne.engines.process.engine import ProcessEngine
-from gigogne.engines.process.paths import Paths
-from gigogne.engines.process.sandbox import Bubblewrap, find_bubblewrap
 from gigogne.errors import ComposeError, EngineError, ServiceError
 
-DOCKERFILE = "FROM python:3.12-slim\nWORKDIR /app\nCOPY . .\n"
-
-
-@dataclass
-class Bench:
-    """An engine and a folder for a project."""
-
-    engine: ProcessEngine
-    folder: Path
-    runs: int = 0
-
-    def load(self, compose: str, files: Mapping[str, str] | None = None) -> Project:
-        """The project of a Compose file, beside a Dockerfile that copies everything."""
-        for name, text in {"Dockerfile": DOCKERFILE, "docker-compose.yml": compose, **(files or {})}.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        return load_project(LoadOptions(files=(str(self.folder / "docker-compose.yml"),), project_name="bench"))
-
-    def start(self, project: Project, service: str = "a") -> Handle:
-        """Prepare and start one service."""
-        self.runs += 1
-        run = Run(f"run-{self.runs}", project, tuple(project.services))
-        self.engine.prepare(project.services[service], run)
-        return self.engine.start(project.services[service], run)
-
-    def lines(self, handle: Handle) -> list[Line]:
-        """All that a service wrote, once it has ended."""
-        said = list(self.engine.logs(handle, follow=True))
-        self.engine.wait(handle, timeout=30)
-        return said
-
-    def python(self, code: str, compose: str = "", files: Mapping[str, str] | None = None) -> str:
-        """What `python -c code` prints as service `a`, to which lines of Compose may be added; it must succeed."""
-        text = f"services:\n  a:\n    build: .\n    command: {json.dumps(['python', '-c', code])}\n{compose}"
-        handle = self.start(self.load(text, files))
-        said = "\n".join(line.text for line in self.lines(handle))
-        assert self.engine.wait(handle, timeout=30).code == 0, said
-        return said
-
-
-@pytest.fixture(params=["sandbox", "copying", "portable"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """All ways: the sandbox with overlays, the sandbox where the kernel lays none, and the portable one."""
-    bubblewrap = None if request.param == "portable" else find_bubblewrap()[0]
-    if bubblewrap is None and request.param != "portable":
-        if os.environ.get("CI") == "true" and not os.environ.get("GIGOGNE_TEST_NO_USERNS"):
-            pytest.fail("CI must have a sandbox")
-        pytest.skip("no sandbox: user namespaces are not permitted here")
-    if request.param == "copying" and bubblewrap is not None:
-        bubblewrap = Bubblewrap(bubblewrap.path, overlay=False)
-    folder = tmp_path / "project"
-    folder.mkdir()
-    with tempfile.TemporaryDirectory(prefix="gigogne-test-") as data:
-        paths = Paths(cache=Paths.of_user().cache, data=Path(data))
-        made = Bench(ProcessEngine(paths, bubblewrap, lambda _service, _text: None), folder)
-        yield made
-        for handle in made.engine.find(Project("bench", folder, (), {})):
-            made.engine.stop(handle, grace=0)
-
-
-@pytest.fixture
-def sandbox(bench: Bench) -> Bench:
-    """Only what a sandbox can do."""
-    if bench.engine.bubblewrap is None:
-        pytest.skip("the portable way cannot")
-    return bench
+from .conftest import DOCKERFILE, Bench
 
 
 def test_paths_user_and_hosts_are_the_containers(sandbox: Bench) -> None:
@@ -116,6 +44,18 @@ def test_user_of_compose_overrules(sandbox: Bench) -> None:
     assert sandbox.python(code, "    user: root\n") == "0 0"
     with pytest.raises(ComposeError, match="user: nobody-knows"):
         sandbox.python(code, "    user: nobody-knows\n")
+
+
+def test_users_of_the_image_have_its_homes(sandbox: Bench) -> None:
+    """HOME and the group are those of the image's user, whether `user:` names him or gives his number."""
+    code = "import os, pwd; e = pwd.getpwuid(os.getuid()); print(e.pw_name, os.getgid(), os.environ['HOME'], e.pw_dir)"
+    assert sandbox.python(code, "    user: nobody\n") == "nobody 65534 /nonexistent /nonexistent"
+    assert sandbox.python(code, "    user: '33'\n") == "www-data 33 /var/www /var/www"
+    assert sandbox.python(code, "    user: daemon:users\n") == "daemon 100 /usr/sbin /usr/sbin"
+    assert sandbox.python("import os; print(os.path.exists(os.environ['HOME']))", "    user: nobody\n") == "False"
+    project = sandbox.load("services: {a: {build: ., user: nobody-knows}, b: {build: ., user: root}}")
+    [problem] = [each for each in sandbox.engine.check(project, ["a", "b"]) if each.fatal]
+    assert problem.where == "services.a.user" and problem.wrong and "www-data" in problem.hint
 
 
 def test_the_machine_is_read_only_and_the_shell_is_out_of_reach(sandbox: Bench, tmp_path: Path) -> None:
@@ -206,6 +146,7 @@ def test_without_an_overlay_files_in_usr_are_refused(bench: Bench) -> None:
         ('ENTRYPOINT ["false"]\nCMD ["false"]', "entrypoint: [python, -c, 'print(4)']", "4"),
         ('ENTRYPOINT ["false"]', "entrypoint: []\n    command: [python, -c, 'print(5)']", "5"),
         ("", "command: sh -c 'echo $$((3 + 3))'", "6"),
+        ('ENTRYPOINT ["echo"]\nCMD ["7"]', "command: []", "7"),
     ],
 )
 def test_entrypoint_and_command(bench: Bench, image: str, compose: str, expected: str) -> None:
@@ -220,6 +161,20 @@ def test_no_command_and_no_program(bench: Bench) -> None:
     """A program that is not there is known before the start, with Docker's 127."""
     with pytest.raises(ServiceError, match='"missing-tool" is not there') as caught:
         bench.start(bench.load("services: {a: {build: ., command: missing-tool}}"))
+    assert caught.value.exit_code == 127
+
+
+def test_a_file_that_cannot_be_executed(bench: Bench) -> None:
+    """Named by its path it is Docker's 126; in a directory of PATH it is passed over, as a shell does."""
+    files = {"tool": "#!/bin/sh\necho never\n"}
+    with pytest.raises(ServiceError, match='"/app/tool" cannot be executed') as caught:
+        bench.start(bench.load("services: {a: {build: ., command: /app/tool}}", files))
+    assert caught.value.exit_code == 126 and "chmod +x" in caught.value.hint
+    with pytest.raises(ServiceError, match='tool" cannot be executed'):
+        bench.start(bench.load("services: {a: {build: ., command: ./tool}}"))
+    searched = "services: {a: {build: ., command: tool, environment: {PATH: '/app:/usr/bin:/bin'}}}"
+    with pytest.raises(ServiceError, match='"tool" is not there') as caught:
+        bench.start(bench.load(searched))
     assert caught.value.exit_code == 127
 
 

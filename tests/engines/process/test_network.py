@@ -23,7 +23,8 @@ def project(tmp_path: Path) -> Any:
 
     def load(**services: dict[str, Any]) -> Project:
         file = tmp_path / "compose.json"
-        file.write_text(json.dumps({"name": "net", "services": services}), encoding="utf-8")
+        networks: dict[str, Any] = {"back": {}, "front": {}}
+        file.write_text(json.dumps({"name": "net", "services": services, "networks": networks}), encoding="utf-8")
         return load_project(LoadOptions(files=(str(file),)))
 
     return load
@@ -63,6 +64,22 @@ def test_aliases_are_names(project: Any) -> None:
     made = project(db={"image": "postgres:17", "networks": {"default": {"aliases": ["database"]}}}, job={"image": "x"})
     hosts = network_of(made, {"db": 5432}).hosts
     assert hosts["db"] == hosts["database"] and hosts["db"].startswith("127.") and "job" not in hosts
+
+
+def test_who_knows_whom(project: Any) -> None:
+    """A name is known to those on the same network; an alias is one of its network, `container_name` of each."""
+    image = {"image": "postgres:17"}
+    made = project(
+        db={**image, "networks": {"back": {"aliases": ["store"]}}, "container_name": "the-db"},
+        api={**image, "networks": {"back": {}, "front": {"aliases": ["site"]}}},
+        job={"image": "x", "networks": ["front"]},
+        apart={"image": "x"},
+    )
+    network = network_of(made, {"db": 5432, "api": 5432})
+    assert network.hosts_for("job") == dict.fromkeys(("api", "site"), network.hosts["api"])
+    assert network.hosts_for("db").keys() == {"db", "the-db", "store", "api"}
+    assert network.hosts_for("api")["the-db"] == network.hosts["db"] == network.hosts_for("api")["store"]
+    assert network.hosts_for("apart") == {}
 
 
 def test_one_loopback_address(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,11 +285,11 @@ class DockerEngine:
         return Path(mount.source) if mount.type is MountType.BIND else None
 
     def where(self, service: Service, project: Project) -> str:
-        """Where a server is published; its name, which other containers know it by, where it is not."""
+        """Where a server is published; empty where only other containers reach it."""
         found = self._containers.of_project(project.name, ended=False)
         addresses = [container.address for container in found if container.service == service.name]
         published = [f"{p.host_ip or 'localhost'}:{p.published}" for p in service.ports if p.published]
-        return next(filter(None, addresses), "") or ", ".join(published) or service.name
+        return next(filter(None, addresses), "") or ", ".join(published)
 
     def _deployment(self, project: Project) -> _Deployment:
         """The project as the daemon sees it; made once, because each service asks for it."""

@@ -18,6 +18,8 @@ __all__ = ["prepare_image"]
 # So many of the last lines say why a build failed, where the builder does not draw it up.
 _TELLING = 15
 _FAILED_STEP = re.compile(r"\s*> \[")
+_PROGRESS = re.compile(r"#\d+ |\s*Image \S+ Building")
+_FETCH = "docker login where it is private; docker load where there is no registry"
 
 
 def prepare_image(
@@ -41,7 +43,7 @@ def prepare_image(
         done = compose.follow("build", service.name, tell=tell)
         if done.returncode:
             what = f"{service.name}: the image {name} cannot be built:"
-            raise EngineError("\n    ".join([what, *_telling(done.stdout)]), "mend the Dockerfile")
+            raise EngineError("\n    ".join([what, *_telling(done.stdout)]), _mend(done.stdout))
     elif service.build is None and not there and policy == "never":
         raise EngineError(
             f"{service.name}: the image {name} is not here, and pull_policy: never forbids to pull it",
@@ -51,15 +53,25 @@ def prepare_image(
         tell(f"pulling {name}")
         done = compose.follow("pull", service.name, tell=lambda _: None)
         if done.returncode:
-            hint = "look at its name and tag; docker login where it is private; docker load where there is no registry"
-            raise EngineError(f"{service.name}: the image {name} cannot be pulled: {last_words(done.stdout)}", hint)
+            what = f"{service.name}: the image {name} cannot be pulled"
+            raise EngineError(f"{what}: {last_words(done.stdout)}", f"look at its name and tag; {_FETCH}")
 
 
 def _telling(said: str) -> list[str]:
     """The end of a build that failed. BuildKit draws it up in the end: the step, its last lines, the Dockerfile's."""
     lines = said.splitlines()
     begun = [number for number, line in enumerate(lines) if _FAILED_STEP.match(line)]
-    return [line for line in lines[begun[-1] if begun else -_TELLING :] if line.strip("- ")]
+    end = lines[begun[-1] if begun else -_TELLING :]
+    return [line for line in end if line.strip("- ") and not _PROGRESS.match(line)]
+
+
+def _mend(said: str) -> str:
+    """What to do about a build that failed."""
+    if "failed to resolve source metadata" in said:
+        return f"look at the image's name and tag in FROM; {_FETCH}"
+    if "code = Unavailable" in said or "Cannot connect to the Docker daemon" in said:
+        return "Docker went away: start it, then type the same command again"
+    return "mend the Dockerfile"
 
 
 def _exists(client: DockerClient, name: str) -> bool:

@@ -11,6 +11,8 @@ from gigogne.engines.process.paths import Paths
 
 __all__ = ["external_volumes", "mount_problems"]
 
+_SECRETS = "/run/secrets"
+
 
 def external_volumes(project: Project) -> frozenset[str]:
     """The keys of the volumes that are not the project's own: it neither makes nor removes them."""
@@ -54,17 +56,22 @@ def _without_a_file(
     key = _key_of(service, mount)
     where, kind = f"services.{service.name}.{key}", key.removesuffix("s")
     variable = ((project.raw.get(key) or {}).get(mount.source) or {}).get("environment")
+    message = f"the {kind} {mount.source} does not come from a file, and would be missing at {mount.target}"
+    hint = "give it by file:, or run it with docker compose"
     if variable and mount.content is None:
         message = f"the {kind} {mount.source} is the variable {variable}, which is not set"
         yield Problem(service.name, where, message, f"set {variable} in the shell or in .env", wrong=True)
-    elif mount.content is None or not (_is_read(service, mount) if embedded else sandboxed):
-        message = f"the {kind} {mount.source} does not come from a file, and would be missing at {mount.target}"
-        yield Problem(service.name, where, message, "give it by file:, or run it with docker compose")
+    elif mount.content is None or (embedded and not _is_read(service, mount)):
+        yield Problem(service.name, where, message, hint)
+    elif not embedded and not sandboxed:
+        message = f"the {kind} {mount.source} does not come from a file, and without a sandbox it would be a file"
+        yield Problem(service.name, where, message, hint)
 
 
 def _is_read(service: Service, mount: Mount) -> bool:
     """Whether a variable such as POSTGRES_PASSWORD_FILE names it."""
-    return any(name.endswith("_FILE") and value == mount.target for name, value in service.environment.items())
+    named = (value for name, value in service.environment.items() if name.endswith("_FILE"))
+    return any(posixpath.join(_SECRETS, value) == mount.target for value in named)
 
 
 def _missing_source(service: Service, mount: Mount) -> Problem:
@@ -81,7 +88,7 @@ def _missing_source(service: Service, mount: Mount) -> Problem:
 
 def _key_of(service: Service, mount: Mount) -> str:
     """The key that asks for the mount: a secret or a config that is a file is a bind, too."""
-    for key, folder in (("secrets", "/run/secrets"), ("configs", "/")):
+    for key, folder in (("secrets", _SECRETS), ("configs", "/")):
         entries = service.raw.get(key) or ()
         if any(posixpath.join(folder, entry.get("target") or entry["source"]) == mount.target for entry in entries):
             return key

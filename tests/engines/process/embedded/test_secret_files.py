@@ -48,6 +48,16 @@ def test_postgres(driver: Driver, folder: Path) -> None:
     assert shown == [str(folder / "password")]
 
 
+def test_secret_of_a_variable(driver: Driver) -> None:
+    """A secret that is no file at all is read as well, and lies in none."""
+    held = Mount(MountType.OTHER, "token", "/run/secrets/token", read_only=True, content=f"{PASSWORD}\n")
+    environment = {"POSTGRES_PASSWORD_FILE": "/run/secrets/token", "POSTGRES_INITDB_ARGS": "--no-sync --wal-segsize=1"}
+    started = driver.start(Service("db", image="postgres", environment=environment, mounts=(held,)))
+    with psycopg.connect(host=started.address, user="postgres", password=PASSWORD, dbname="postgres") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert places_of("kept-in-a-file", started, driver.home) == []
+
+
 def test_minio(driver: Driver, folder: Path) -> None:
     """MinIO's stand-in takes its key from files; a bare name is one of /run/secrets, as in MinIO."""
     environment = {"MINIO_ROOT_USER_FILE": "user", "MINIO_ROOT_PASSWORD_FILE": "/run/secrets/key"}

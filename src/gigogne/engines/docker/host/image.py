@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,8 +49,8 @@ class HostImage:
             return False
         return bool(found.labels.get(_SOURCE) == self.source.digest)
 
-    def build(self, compose: Path) -> None:
-        """Build it by the Compose binary.
+    def build(self, compose: Path, tell: Callable[[str], None]) -> None:
+        """Build it by the Compose binary, and `tell` each line that the builder says.
 
         Raises:
             EngineError: The builder fails; its last words.
@@ -64,9 +65,9 @@ class HostImage:
             }
             model = {"name": "gigogne-host", "services": {"host": {"image": self.tag, "build": build}}}
             project = Project("gigogne-host", Path(folder), (), {})
-            done = Compose(compose, project, model).follow("build", "host", tell=lambda _line: None)
+            done = Compose(compose, project, model).follow("build", "host", tell=tell)
         if done.returncode:
             raise EngineError(
                 f"the host image {self.tag} cannot be built: {last_words(done.stdout)}",
-                "see what the builder says: docker/host/build_host.sh",
+                "see all that the builder says: gigogne nest --build",
             )

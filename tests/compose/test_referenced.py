@@ -1,0 +1,45 @@
+"""The variables that a project's files read from the shell, wherever Compose reads them."""
+
+from __future__ import annotations
+
+import pytest
+from tests.conftest import Workspace
+
+from gigogne.compose import LoadOptions, load_project
+from gigogne.compose.referenced import referenced_variables
+
+
+def test_where_variables_are_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files, what they include and extend, env files, names alone, arguments, secrets, profiles that are off."""
+    workspace.write(
+        {
+            "compose.yaml": """
+                include: [more/compose.yaml]
+                services:
+                  a:
+                    image: x:${IN_VALUE:-${IN_DEFAULT}}
+                    build: {context: ., args: [IN_ARGUMENT, SET=1]}
+                    environment: [ALONE, "SET=$$NOT_READ ${IN_LIST}"]
+                    env_file: [a.env]
+                    secrets: [token]
+                  hidden:
+                    extends: {file: base.yaml, service: base}
+                    profiles: [off]
+                    environment: {ALONE_IN_MAP: }
+                secrets:
+                  token: {environment: IN_SECRET}
+            """,
+            "more/compose.yaml": "services: {b: {image: 'x:$IN_INCLUDED'}}",
+            "base.yaml": "services: {base: {image: x, environment: [IN_EXTENDED]}}",
+            "a.env": "IN_ENV_FILE_ALONE\nSET=${IN_ENV_FILE}\n",
+            ".env": "SET=${IN_DOT_ENV}\n",
+        }
+    )
+    monkeypatch.chdir(workspace.folder)
+    options = LoadOptions()
+    expected = "VALUE DEFAULT ARGUMENT LIST SECRET INCLUDED EXTENDED ENV_FILE_ALONE ENV_FILE DOT_ENV"
+    assert referenced_variables(options, load_project(options)) == {
+        "ALONE",
+        "ALONE_IN_MAP",
+        *(f"IN_{name}" for name in expected.split()),
+    }
