@@ -180,6 +180,29 @@ def _python(minor: str) -> Image:
     return Image("python", tags, arguments={"MINOR": minor}, extra=write_interpreter, identity=interpreter_identity)
 
 
+# The builder: this machine's own, which its Docker has as a plug-in.
+
+
+@functools.cache
+def buildx() -> Path:
+    """The program `docker-buildx`."""
+    folders = [*Path("/usr").glob("lib*/docker/cli-plugins"), Path("/usr/local/lib/docker/cli-plugins")]
+    found = next((folder / "docker-buildx" for folder in folders if (folder / "docker-buildx").is_file()), None)
+    if found is None:
+        raise BuildError("docker-buildx is missing: apt-get install docker-buildx")
+    return found
+
+
+def write_buildx(context: Path, arguments: Mapping[str, str]) -> None:
+    """The program."""
+    shutil.copy2(buildx(), context / "buildx")
+
+
+def buildx_identity(arguments: Mapping[str, str]) -> str:
+    """Which buildx it is."""
+    return output(str(buildx()), "version")
+
+
 IMAGES = {
     "debian": Image(
         "debian", ("debian:trixie-slim", "debian:13-slim"), (), extra=write_rootfs, identity=rootfs_identity
@@ -188,6 +211,7 @@ IMAGES = {
     "python3.12": _python("3.12"),
     "postgres": Image("postgres", ("postgres:17",)),
     "uv": Image("uv", ("ghcr.io/astral-sh/uv:0.9",), ("python3.12",)),
+    "buildx": Image("buildx", ("docker/buildx-bin:0.29.1",), (), extra=write_buildx, identity=buildx_identity),
     "seaweedfs": Image("seaweedfs", ("chrislusf/seaweedfs:4.48",), ("python3.12", "busybox")),
     "mongo": Image("mongo", ("mongo:7",), ("python3.12", "uv")),
     "python3.11": _python("3.11"),

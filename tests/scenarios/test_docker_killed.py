@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -180,6 +181,39 @@ def test_ten_runs_at_once(workspace: Workspace, docker_engine: DockerClient) -> 
         assert list(left) == [f"{project}-server-1"] and not left[f"{project}-server-1"]["State"]["Running"]
         assert not leases(docker_engine, project)
     workspace.run("-f", "other.yml", "down")
+
+
+@pytest.mark.parametrize("seed", range(20 if FULL else 1))
+def test_killed_at_any_time(workspace: Workspace, docker_engine: DockerClient, seed: int) -> None:
+    """Two of three runs are killed or interrupted, whatever they do: the third succeeds, and the next leaves nothing."""
+    chance = random.Random(seed)
+    needs = "depends_on: {server: {condition: service_healthy}}"
+    text = f"name: h7-chance\nservices:\n  server: {SERVER}\n  job: {{{JOB}, command: sleep 0.7, {needs}}}\n"
+    workspace.write({"compose.yml": text})
+    ends = {
+        "kill": lambda process: process.kill(),
+        "kill with Compose": kill_all,
+        "Ctrl-C": lambda process: process.send_signal(signal.SIGINT),
+    }
+    fates = [(chance.uniform(1.5, 5.0), chance.choice(sorted(ends))) for _ in range(2)]
+
+    def run(fate: tuple[float, str] | None) -> tuple[int, str, str]:
+        with started(workspace, "run") as process:
+            if fate is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(fate[0])
+                ends[fate[1]](process)
+            out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    with ThreadPoolExecutor(3) as pool:
+        *ended, spared = pool.map(run, [*fates, None])
+    assert spared[0] == 0, (fates, spared)
+    assert all(code in (0, 130, -signal.SIGKILL) for code, _, _ in ended), (fates, ended)
+    assert workspace.run("run").returncode == 0, fates
+    left = containers(docker_engine, "h7-chance")
+    assert {name: each["State"]["Running"] for name, each in left.items()} == {"h7-chance-server-1": False}, fates
+    assert not leases(docker_engine, "h7-chance"), fates
 
 
 def test_the_daemon_dies_and_comes_back(workspace: Workspace, daemon: Daemon) -> None:

@@ -77,7 +77,7 @@ def _translated(words: Sequence[str], *, by_docker: bool) -> Sequence[str]:
     os.environ.update(call.daemon())
     call = _waiting(call)
     client = connect()
-    place = find_place(client)
+    place = find_place(client, Path.cwd())
     if place.shares_disk:
         return call.words()
     project = _project(call)

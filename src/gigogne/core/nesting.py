@@ -86,7 +86,7 @@ class _Bind:
     def as_bind(self, source: str) -> _Delivery:
         """The mount with the source that the daemon knows."""
         entry = {"type": "bind", **self.entry, "source": _escaped(source), "target": _escaped(self.target)}
-        return _Delivery(entries=(_strict(entry | ({"read_only": True} if self.read_only else {})),))
+        return _Delivery(entries=(entry | ({"read_only": True} if self.read_only else {}),))
 
     def as_volume(self, key: str, subpath: str) -> _Delivery:
         """The mount of a volume's path. As in a bind, no file of the image is copied into it."""
@@ -122,7 +122,7 @@ def nest(
 ) -> Nesting:
     """The project as the daemon of this place must read it: `services`, by default all of them.
 
-    Where the daemon sees this disk, servers stay as they are, to the byte: Compose recreates one that has changed.
+    Servers stay what they are for the daemon, to the byte: Compose recreates one that has changed.
 
     Raises:
         ComposeError: A label `gigogne.kind` says neither job nor server.
@@ -156,12 +156,12 @@ class _Translation:
         files = list(self._delivered(name, raw))
         if self._place.shares_disk:
             total = self._seen([*_binds(name, raw), *files])
-            if kind is Kind.JOB and raw.get("volumes"):
-                made["volumes"] = [_strict(entry) for entry in raw["volumes"]]
         else:
             total = self._translated(name, raw, files)
             made |= {"volumes": list(total.entries)} if total.entries or raw.get("volumes") else {}
             made |= {key: [e for e in raw[key] if not self._file(key, e)] for key in _FOLDERS if raw.get(key)}
+        if kind is Kind.JOB and made.get("volumes"):
+            made["volumes"] = [_strict(entry) for entry in made["volumes"]]
         for delivery in self._devices(name, raw):
             total += delivery
         if kind is Kind.JOB and made.pop("container_name", None):

@@ -87,6 +87,10 @@ class Containers:
         ours = [e for e in listed if RUN in e["Labels"] or e["Labels"].get("com.docker.compose.oneoff") != "True"]
         return [Container.of(each) for each in ours]
 
+    def hurry(self) -> None:
+        """A daemon that does not answer is not waited for any more."""
+        self._silence.hurry()
+
     def status(self, container: str) -> Status:
         """How a container is; one that is gone was removed by somebody else."""
         from docker.errors import NotFound

@@ -43,6 +43,11 @@ class Silence:
     def __init__(self) -> None:
         self.times = 0
         self._began = 0.0
+        self._patience = _PATIENCE
+
+    def hurry(self) -> None:
+        """It is not waited for any more: who pressed Ctrl-C wants to go."""
+        self._patience = 0.0
 
     def ends(self) -> None:
         """It has answered."""
@@ -53,7 +58,7 @@ class Silence:
         if not self._began:
             self._began = time.monotonic()
             self.times += 1
-        return time.monotonic() - self._began > _PATIENCE
+        return time.monotonic() - self._began >= self._patience
 
 
 def _patient(adapter: BaseAdapter, silence: Silence) -> BaseAdapter:

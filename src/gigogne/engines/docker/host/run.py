@@ -36,7 +36,8 @@ def run_host(model: Mapping[str, Any], client: DockerClient, compose: Path, comm
     Standard input is the user's, so the model goes by a file. It holds names of variables: Compose takes the values
     from its own environment, and gives them to the daemon by the API.
     """
-    from docker.errors import APIError
+    from docker.errors import DockerException
+    from requests import RequestException
 
     terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     name = f"{model['name']}-{secrets.token_hex(3)}"
@@ -44,7 +45,7 @@ def run_host(model: Mapping[str, Any], client: DockerClient, compose: Path, comm
     def deliver(number: int) -> bool:
         try:
             client.api.kill(name, number)
-        except APIError:  # it does not run yet, or no longer
+        except (DockerException, RequestException):  # it does not run yet, or no longer; or the daemon is gone
             return False
         return True
 
@@ -57,7 +58,8 @@ def run_host(model: Mapping[str, Any], client: DockerClient, compose: Path, comm
         try:
             return attend(words, {**environment, "COMPOSE_IGNORE_ORPHANS": "1"}, deliver, terminal=terminal)
         finally:
-            with contextlib.suppress(APIError):  # Compose has removed it, but for one that it was about to start
+            # Compose has removed it, but for one that it was about to start.
+            with contextlib.suppress(DockerException, RequestException):
                 client.api.remove_container(name, v=True, force=True)
 
 
