@@ -520,3 +520,11 @@ def test_compose_reads_the_nested_model_again(tmp_path: Path) -> None:
     assert "env_file" not in nesting.model["services"]["job"]
     assert [mount.source for mount in service.mounts] == ["C:\\work\\$x\\app", "data"]
     assert service.mounts[0].create_host_path is False
+
+
+def test_a_server_in_a_container_differs_by_its_sources_alone() -> None:
+    """Its configuration is that of the same files on the host: Compose there and here does not recreate it."""
+    mount = bind("/home/hosted/app", bind={"create_host_path": True})
+    server = project({"volumes": [mount], "ports": [{"target": 80}]})
+    made = nest(server, outside(HOSTED), disk=SEEN).model["services"]["job"]
+    assert made == {**server.raw["services"]["job"], "volumes": [{**mount, "source": "/srv/shop/app"}]}
