@@ -7,13 +7,14 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 from docker import DockerClient
 from docker.errors import NotFound
 from tests.conftest import Workspace
 from tests.scenarios.observe import wait_for
 
-__all__ = ["containers", "leases", "on_event", "read_until", "running", "started", "until"]
+__all__ = ["containers", "leases", "on_event", "read_until", "running", "started", "until", "use_docker"]
 
 _SERVICE = "com.docker.compose.service"
 
@@ -38,6 +39,13 @@ def running(engine: DockerClient, project: str, service: str) -> list[str]:
 def leases(engine: DockerClient, project: str) -> list[str]:
     """What the project's runs have written down of their needs."""
     return [volume.name for volume in engine.volumes.list(filters={"label": f"gigogne.project={project}"})]
+
+
+def use_docker(workspace: Workspace) -> str:
+    """Let the workspace's command use Docker, under a project name that no other test has: the name."""
+    name = f"h7-{uuid4().hex[:8]}"
+    workspace.environment |= {"GIGOGNE_ENGINE": "docker", "COMPOSE_PROJECT_NAME": name}
+    return name
 
 
 @contextlib.contextmanager

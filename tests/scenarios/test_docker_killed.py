@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -18,8 +18,8 @@ import psutil
 import pytest
 from docker import DockerClient
 from tests.conftest import Workspace
-from tests.scenarios.daemon import Daemon, missing_daemon, own_daemon
-from tests.scenarios.docked import containers, leases, on_event, read_until, running, started, until
+from tests.scenarios.daemon import Daemon, own_daemon
+from tests.scenarios.docked import containers, leases, on_event, read_until, running, started, until, use_docker
 from tests.scenarios.observe import events, outcome
 
 from gigogne.compose.binary import compose_binary
@@ -34,19 +34,14 @@ JOB = "image: busybox:1.36, network_mode: none, stop_grace_period: 1s"
 
 
 @pytest.fixture(autouse=True)
-def docked(workspace: Workspace) -> Iterator[None]:
-    """The workspace's command uses Docker."""
-    workspace.environment["GIGOGNE_ENGINE"] = "docker"
-    yield
+def project(workspace: Workspace) -> str:
+    """The workspace's command uses Docker, under a project name that no other test has."""
+    return use_docker(workspace)
 
 
 @pytest.fixture
 def daemon(workspace: Workspace) -> Iterator[Daemon]:
     """A daemon of the test's own, which the workspace's command uses."""
-    if missing := missing_daemon():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must have it: {missing}")
-        pytest.skip(missing)
     with own_daemon(["busybox:1.36"]) as made:
         workspace.environment["DOCKER_HOST"] = made.host
         yield made
@@ -68,41 +63,41 @@ def kill_all(process: subprocess.Popen[str]) -> None:
                 each.kill()
 
 
-def test_a_killed_run_is_cleaned_up_after(workspace: Workspace, docker_engine: DockerClient) -> None:
+def test_a_killed_run_is_cleaned_up_after(workspace: Workspace, docker_engine: DockerClient, project: str) -> None:
     """The next run ends the job that was left, stops the server that Gigogne had started, and leaves the user's."""
     needs = ", depends_on: {mine: {condition: service_healthy}, theirs: {condition: service_healthy}}"
-    text = f"name: h7-left\nservices:\n  mine: {SERVER}\n  theirs: {SERVER}\n  job: {waiting('job', needs)}\n"
+    text = f"services:\n  mine: {SERVER}\n  theirs: {SERVER}\n  job: {waiting('job', needs)}\n"
     workspace.write({"compose.yml": text})
-    up = [str(compose_binary()), "up", "--detach", "--wait", "theirs"]
+    up = [str(compose_binary()), "-p", project, "up", "--detach", "--wait", "theirs"]
     subprocess.run(up, cwd=workspace.folder, capture_output=True, check=True)
-    theirs = containers(docker_engine, "h7-left")["h7-left-theirs-1"]
+    theirs = containers(docker_engine, project)[f"{project}-theirs-1"]
     with started(workspace, "run") as killed:
         until(lambda: (workspace.folder / "job").exists(), killed)
         killed.kill()
-    (left,) = running(docker_engine, "h7-left", "job")
+    (left,) = running(docker_engine, project, "job")
     (workspace.folder / "job").unlink()
     with started(workspace, "run") as again:
         until(lambda: (workspace.folder / "job").exists(), again)
-        (mine,) = running(docker_engine, "h7-left", "job")
+        (mine,) = running(docker_engine, project, "job")
         assert mine != left
         (workspace.folder / "go").touch()
         out, err = again.communicate(timeout=30)
     assert again.returncode == 0, err
     assert "left it behind when it was killed" in out
-    after = containers(docker_engine, "h7-left")
+    after = containers(docker_engine, project)
     assert {name: each["State"]["Running"] for name, each in after.items()} == {
-        "h7-left-mine-1": False,
-        "h7-left-theirs-1": True,
+        f"{project}-mine-1": False,
+        f"{project}-theirs-1": True,
     }
-    assert after["h7-left-theirs-1"]["Id"] == theirs["Id"]
-    assert after["h7-left-theirs-1"]["State"]["StartedAt"] == theirs["State"]["StartedAt"]
-    assert not leases(docker_engine, "h7-left")
+    assert after[f"{project}-theirs-1"]["Id"] == theirs["Id"]
+    assert after[f"{project}-theirs-1"]["State"]["StartedAt"] == theirs["State"]["StartedAt"]
+    assert not leases(docker_engine, project)
 
 
 @pytest.mark.parametrize("event", ["create", *(["start"] if FULL else [])])
-def test_killed_while_a_job_starts(workspace: Workspace, docker_engine: DockerClient, event: str) -> None:
+def test_killed_while_a_job_starts(workspace: Workspace, docker_engine: DockerClient, event: str, project: str) -> None:
     """A container that was made and never started is removed by the next run, which has its own."""
-    workspace.write({"compose.yml": f"name: h7-made\nservices: {{job: {{{JOB}, command: echo here}}}}\n"})
+    workspace.write({"compose.yml": f"services: {{job: {{{JOB}, command: echo here}}}}\n"})
     seen: list[str] = []
     with started(workspace, "run") as killed:
 
@@ -111,34 +106,36 @@ def test_killed_while_a_job_starts(workspace: Workspace, docker_engine: DockerCl
                 seen.append(happened["Actor"]["Attributes"]["name"])
                 kill_all(killed)
 
-        with on_event(docker_engine, "h7-made", event, kill):
+        with on_event(docker_engine, project, event, kill):
             killed.wait(30)
     assert killed.returncode == -signal.SIGKILL and seen
     result = workspace.run("run")
     assert result.returncode == 0 and result.stdout.count("job | here\n") == 1
-    assert not containers(docker_engine, "h7-made") and not leases(docker_engine, "h7-made")
+    assert not containers(docker_engine, project) and not leases(docker_engine, project)
 
 
-def test_killed_while_a_server_starts(workspace: Workspace, docker_engine: DockerClient) -> None:
+def test_killed_while_a_server_starts(workspace: Workspace, docker_engine: DockerClient, project: str) -> None:
     """The lock that its start was under is broken, the server is used, and stopped in the end."""
     needs = "depends_on: {server: {condition: service_healthy}}"
-    text = f"name: h7-lock\nservices:\n  server: {SERVER}\n  job: {{{JOB}, command: echo here, {needs}}}\n"
+    text = f"services:\n  server: {SERVER}\n  job: {{{JOB}, command: echo here, {needs}}}\n"
     workspace.write({"compose.yml": text})
-    with started(workspace, "run") as killed, on_event(docker_engine, "h7-lock", "create", lambda _: kill_all(killed)):
+    with started(workspace, "run") as killed, on_event(docker_engine, project, "create", lambda _: kill_all(killed)):
         killed.wait(30)
-    assert any("start-server" in name for name in containers(docker_engine, "h7-lock"))
+    assert any("start-server" in name for name in containers(docker_engine, project))
     result = workspace.run("run")
     assert result.returncode == 0, result.stdout + result.stderr
-    left = containers(docker_engine, "h7-lock")
-    assert list(left) == ["h7-lock-server-1"] and not left["h7-lock-server-1"]["State"]["Running"]
-    assert not leases(docker_engine, "h7-lock")
+    left = containers(docker_engine, project)
+    assert list(left) == [f"{project}-server-1"] and not left[f"{project}-server-1"]["State"]["Running"]
+    assert not leases(docker_engine, project)
 
 
 @pytest.mark.parametrize("event", ["create", *(["start"] if FULL else [])])
-def test_an_interrupt_while_a_service_starts(workspace: Workspace, docker_engine: DockerClient, event: str) -> None:
+def test_an_interrupt_while_a_service_starts(
+    workspace: Workspace, docker_engine: DockerClient, event: str, project: str
+) -> None:
     """Ctrl-C in the middle of a start ends it in good order: 130, no job, no lock; the network stays."""
     needs = "depends_on: {server: {condition: service_healthy}}"
-    text = f"name: h7-ctrl-c\nservices:\n  server: {SERVER.replace('network_mode: none, ', '')}\n"
+    text = f"services:\n  server: {SERVER.replace('network_mode: none, ', '')}\n"
     workspace.write({"compose.yml": f"{text}  job: {{{JOB}, command: 'sleep 1', {needs}}}\n"})
     for service in ("server", "job"):
         with started(workspace, "run") as process:
@@ -147,25 +144,25 @@ def test_an_interrupt_while_a_service_starts(workspace: Workspace, docker_engine
                 if happened["Actor"]["Attributes"]["com.docker.compose.service"] == name:
                     process.send_signal(signal.SIGINT)
 
-            with on_event(docker_engine, "h7-ctrl-c", event, interrupt):
+            with on_event(docker_engine, project, event, interrupt):
                 out, err = process.communicate(timeout=40)
         assert process.returncode == 130 and "Traceback" not in err, out + err
-        left = containers(docker_engine, "h7-ctrl-c")
+        left = containers(docker_engine, project)
         assert [name for name in left if "server-1" not in name] == []
-        assert not any(each["State"]["Running"] for each in left.values()) and not leases(docker_engine, "h7-ctrl-c")
-    assert docker_engine.networks.list(names=["h7-ctrl-c_default"])
+        assert not any(each["State"]["Running"] for each in left.values()) and not leases(docker_engine, project)
+    assert docker_engine.networks.list(names=[f"{project}_default"])
 
 
-def test_ten_runs_at_once(workspace: Workspace, docker_engine: DockerClient) -> None:
+def test_ten_runs_at_once(workspace: Workspace, docker_engine: DockerClient, project: str) -> None:
     """All succeed, one of them starts the server and one stops it; another project beside them is not touched."""
     runs = 10 if FULL else 6
     needs = "depends_on: {server: {condition: service_healthy}}"
-    text = f"name: h7-PROJECT\nservices:\n  server: {SERVER}\n  job: {{{JOB}, command: sleep 0.5, {needs}}}\n"
-    workspace.write({"compose.yml": text.replace("PROJECT", "many"), "other.yml": text.replace("PROJECT", "other")})
+    text = f"services:\n  server: {SERVER}\n  job: {{{JOB}, command: sleep 0.5, {needs}}}\n"
+    workspace.write({"compose.yml": text})
     made: list[str] = []
-    note = on_event(docker_engine, "h7-many", "start", lambda event: made.append(event["Actor"]["Attributes"]["name"]))
+    note = on_event(docker_engine, project, "start", lambda event: made.append(event["Actor"]["Attributes"]["name"]))
     with note, ThreadPoolExecutor(runs + 1) as pool:
-        other = pool.submit(workspace.run, "-f", "other.yml", "run", "--json")
+        other = pool.submit(workspace.run, "-p", f"{project}-other", "run", "--json")
         results = list(pool.map(lambda _: workspace.run("run", "--json"), range(runs)))
     for result in (*results, other.result()):
         assert result.returncode == 0, result.stdout + result.stderr
@@ -175,31 +172,32 @@ def test_ten_runs_at_once(workspace: Workspace, docker_engine: DockerClient) -> 
     started_it = [
         e for result in results for e in events(result) if e["event"] == "started" and e["service"] == "server"
     ]
-    assert sum(not event["adopted"] for event in started_it) == made.count("h7-many-server-1")
-    for project in ("h7-many", "h7-other"):
-        left = containers(docker_engine, project)
-        assert list(left) == [f"{project}-server-1"] and not left[f"{project}-server-1"]["State"]["Running"]
-        assert not leases(docker_engine, project)
-    workspace.run("-f", "other.yml", "down")
+    assert sum(not event["adopted"] for event in started_it) == made.count(f"{project}-server-1")
+    for name in (project, f"{project}-other"):
+        left = containers(docker_engine, name)
+        assert list(left) == [f"{name}-server-1"] and not left[f"{name}-server-1"]["State"]["Running"]
+        assert not leases(docker_engine, name)
+    workspace.run("-p", f"{project}-other", "down")
 
 
 @pytest.mark.parametrize("seed", range(20 if FULL else 1))
-def test_killed_at_any_time(workspace: Workspace, docker_engine: DockerClient, seed: int) -> None:
-    """Two of three runs are killed or interrupted, whatever they do: the third succeeds, and the next leaves nothing."""
+def test_killed_at_any_time(workspace: Workspace, docker_engine: DockerClient, seed: int, project: str) -> None:
+    """Two of three runs are killed or interrupted, whatever they do: the third succeeds, the next leaves nothing."""
     chance = random.Random(seed)
     needs = "depends_on: {server: {condition: service_healthy}}"
-    text = f"name: h7-chance\nservices:\n  server: {SERVER}\n  job: {{{JOB}, command: sleep 0.7, {needs}}}\n"
+    text = f"services:\n  server: {SERVER}\n  job: {{{JOB}, command: sleep 0.7, {needs}}}\n"
     workspace.write({"compose.yml": text})
-    ends = {
+    ends: dict[str, Callable[[subprocess.Popen[str]], object]] = {
         "kill": lambda process: process.kill(),
         "kill with Compose": kill_all,
         "Ctrl-C": lambda process: process.send_signal(signal.SIGINT),
     }
-    fates = [(chance.uniform(1.5, 5.0), chance.choice(sorted(ends))) for _ in range(2)]
+    fates = [(chance.uniform(0.0, 3.5), chance.choice(sorted(ends))) for _ in range(2)]
 
     def run(fate: tuple[float, str] | None) -> tuple[int, str, str]:
         with started(workspace, "run") as process:
             if fate is not None:
+                read_until(process, " on docker")  # before, Python is still being loaded
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(fate[0])
                 ends[fate[1]](process)
@@ -211,14 +209,14 @@ def test_killed_at_any_time(workspace: Workspace, docker_engine: DockerClient, s
     assert spared[0] == 0, (fates, spared)
     assert all(code in (0, 130, -signal.SIGKILL) for code, _, _ in ended), (fates, ended)
     assert workspace.run("run").returncode == 0, fates
-    left = containers(docker_engine, "h7-chance")
-    assert {name: each["State"]["Running"] for name, each in left.items()} == {"h7-chance-server-1": False}, fates
-    assert not leases(docker_engine, "h7-chance"), fates
+    left = containers(docker_engine, project)
+    assert {name: each["State"]["Running"] for name, each in left.items()} == {f"{project}-server-1": False}, fates
+    assert not leases(docker_engine, project), fates
 
 
-def test_the_daemon_dies_and_comes_back(workspace: Workspace, daemon: Daemon) -> None:
+def test_the_daemon_dies_and_comes_back(workspace: Workspace, daemon: Daemon, project: str) -> None:
     """A daemon ends the containers that its dead predecessor left: the job has failed, with its own code, and why."""
-    text = f"name: h7-back\nservices:\n  server: {SERVER}\n  job: {waiting('job', ', depends_on: [server]')}\n"
+    text = f"services:\n  server: {SERVER}\n  job: {waiting('job', ', depends_on: [server]')}\n"
     workspace.write({"compose.yml": text})
     with started(workspace, "run", "--json") as process:
         said = read_until(process, '"started"', '"job"')
@@ -229,15 +227,15 @@ def test_the_daemon_dies_and_comes_back(workspace: Workspace, daemon: Daemon) ->
     (job,) = [each for each in events(_done(out))[-1]["services"] if each["service"] == "job"]
     assert job["code"] == process.returncode and job["reason"] == "ended while the Docker daemon was started anew"
     with closing(daemon.client()) as client:
-        assert not any(each["State"]["Running"] for each in containers(client, "h7-back").values())
-        assert not leases(client, "h7-back")
+        assert not any(each["State"]["Running"] for each in containers(client, project).values())
+        assert not leases(client, project)
         (workspace.folder / "go").touch()
         assert workspace.run("run").returncode == 0
 
 
-def test_the_daemon_dies_and_does_not_come_back(workspace: Workspace, daemon: Daemon) -> None:
+def test_the_daemon_dies_and_does_not_come_back(workspace: Workspace, daemon: Daemon, project: str) -> None:
     """It is waited for, then the run ends with 4 and says so; when the daemon is back, the next run cleans up."""
-    text = f"name: h7-gone\nservices:\n  server: {SERVER}\n  job: {waiting('job', ', depends_on: [server]')}\n"
+    text = f"services:\n  server: {SERVER}\n  job: {waiting('job', ', depends_on: [server]')}\n"
     workspace.write({"compose.yml": text})
     with started(workspace, "run") as process:
         read_until(process, "job", "started")
@@ -253,22 +251,17 @@ def test_the_daemon_dies_and_does_not_come_back(workspace: Workspace, daemon: Da
     (workspace.folder / "go").touch()
     assert workspace.run("run").returncode == 0
     with closing(daemon.client()) as client:
-        assert not running(client, "h7-gone", "server") and not running(client, "h7-gone", "job")
-        assert not leases(client, "h7-gone")
+        assert not running(client, project, "server") and not running(client, project, "job")
+        assert not leases(client, project)
 
 
-def test_the_disk_is_full(workspace: Workspace) -> None:
+def test_the_disk_is_full(workspace: Workspace, project: str) -> None:
     """A build that fills the daemon's disk fails with the system's words; no image, no container; others still run."""
-    if missing := missing_daemon():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must have it: {missing}")
-        pytest.skip(missing)
     with own_daemon(["busybox:1.36"], disk="48m") as daemon, closing(daemon.client()) as client:
         workspace.environment["DOCKER_HOST"] = daemon.host
         workspace.write(
             {
                 "compose.yml": f"""
-                name: h7-full
                 services:
                   big: {{build: ., network_mode: none}}
                   small: {{{JOB}, command: echo small}}
@@ -279,7 +272,7 @@ def test_the_disk_is_full(workspace: Workspace) -> None:
         result = workspace.run("run", "big")
         assert result.returncode == 4 and "Traceback" not in result.stderr
         assert "No space left on device" in result.stderr and "Dockerfile:2" in result.stderr, result.stderr
-        assert not containers(client, "h7-full") and not client.images.list("h7-full-big")
+        assert not containers(client, project) and not client.images.list(f"{project}-big")
         assert workspace.run("run", "small").returncode == 0
         (workspace.folder / "compose.yml").unlink()
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,12 @@ def load_project(options: LoadOptions, targets: Sequence[str] = ()) -> Project:
     files = compose_files(options)
     directory = Path(options.directory) if options.directory else files[0].parent if files else Path()
     env_files = tuple(Path(name).absolute() for name in options.env_files)
-    project = project_of(raw, directory=directory.absolute(), files=files, warnings=warnings, env_files=env_files)
+    typed = partial(
+        project_of, raw, directory=directory.absolute(), files=files, warnings=warnings, env_files=env_files
+    )
+    project = typed()
+    if names := _delivered_variables(raw):
+        project = typed(variables=_values(names, project, options))
     return replace(project, services={name: _with_image_healthcheck(s) for name, s in project.services.items()})
 
 
@@ -86,6 +92,23 @@ def _canonical(options: LoadOptions) -> tuple[dict[str, Any], tuple[str, ...]]:
         raise compose_error(result.stderr, compose_files(options))
     warnings = tuple(dict.fromkeys(found.replace('\\"', '"') for found in _WARNING.findall(result.stderr)))
     return json.loads(result.stdout), warnings
+
+
+def _delivered_variables(raw: Mapping[str, Any]) -> list[str]:
+    """The variables that the project's secrets and configs come from."""
+    entries = [entry or {} for key in ("secrets", "configs") for entry in (raw.get(key) or {}).values()]
+    return sorted({entry["environment"] for entry in entries if entry.get("environment")})
+
+
+def _values(names: Sequence[str], project: Project, options: LoadOptions) -> dict[str, str]:
+    """Those of the variables that are set, in the shell or in the env files: the canonical model has only the names."""
+    from gigogne.compose.envfiles import project_env_files
+    from gigogne.compose.evaluation import as_node, evaluate
+
+    files = project_env_files(options, project.directory, os.environ)
+    asked = {"a": as_node({"image": "a", "environment": list(names)})}
+    found = evaluate(asked, project, files).get("a", {}).get("environment") or {}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _with_image_healthcheck(service: Service) -> Service:

@@ -91,6 +91,7 @@ BEHAVIOURS = (
             tty: true
             command: [python, -c, "import sys; print(sys.stdout.isatty()); print('error', file=sys.stderr)"]
         """),
+        told=dict.fromkeys(("sandbox", "portable"), "there is no terminal"),
     ),
     Behaviour(
         "process-1",

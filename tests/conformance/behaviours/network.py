@@ -61,8 +61,6 @@ def _project(*services: str, more: str = "") -> str:
     return "services:\n" + "".join(services) + more
 
 
-_TOLD = dict.fromkeys(("sandbox", "portable"), "share this machine's network")
-
 BEHAVIOURS = (
     Behaviour(
         "service-name",
@@ -75,7 +73,6 @@ BEHAVIOURS = (
         "two servers may listen on one port",
         _project(_server("web", 8103), _server("api", 8103), _asks("web api", "http://web:8103 http://api:8103")),
         _CODE,
-        told=_TOLD,
     ),
     Behaviour(
         "aliases",
@@ -97,7 +94,7 @@ BEHAVIOURS = (
         "`localhost` is the container itself, and nobody else",
         _project(_server("web", 8105), _asks("web", "http://localhost:8105")),
         _CODE,
-        told=_TOLD,
+        told=dict.fromkeys(("sandbox", "portable"), "share this machine's network"),
     ),
     Behaviour(
         "networks-apart",
@@ -109,7 +106,6 @@ BEHAVIOURS = (
             more="networks: {front: , back: }\n",
         ),
         _CODE,
-        told=_TOLD,
     ),
     Behaviour(
         "published-port",
