@@ -16,9 +16,9 @@ from tests.conformance.behaviour import NEVER_RAN, Behaviour, JobObservation, Ob
 from tests.conformance.judge import shell_of, swept
 from tests.conformance.probe import probing
 
-__all__ = ["OnDocker", "OnProcess", "Seen", "Way", "seen_in"]
+__all__ = ["PATIENCE", "OnDocker", "OnProcess", "Seen", "Way", "seen_in"]
 
-_PATIENCE = 120.0
+PATIENCE = 120.0
 _REFUSED = (2, 3)
 
 
@@ -88,13 +88,16 @@ def _run(behaviour: Behaviour, folder: Path, shell: Mapping[str, str]) -> subpro
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
 
 
-def seen_in(ran: subprocess.CompletedProcess[str], behaviour: Behaviour, folder: Path) -> Seen:
-    """What the events of `gigogne run --json` tell, and the files that it left."""
+def seen_in(ran: subprocess.CompletedProcess[str], behaviour: Behaviour, folder: Path, hosted: str = "") -> Seen:
+    """What the events of `gigogne run --json` tell, and the files that it left.
+
+    `hosted` is the path by which the run knew the folder, where that is another one.
+    """
     events = [json.loads(line) for line in ran.stdout.splitlines()]
     names = [event["event"] for event in events]
     assert {"error", "summary"} & set(names), f"gigogne run ended with {ran.returncode}: {ran.stdout}{ran.stderr}"
@@ -103,7 +106,7 @@ def seen_in(ran: subprocess.CompletedProcess[str], behaviour: Behaviour, folder:
     jobs = dict(_ended(behaviour, events))
     if ran.returncode and "started" not in names and not jobs:
         errors = [event["message"] for event in events if event["event"] == "error"]
-        refusal = errors[0].replace(str(folder), ".") if errors and ran.returncode in _REFUSED else ""
+        refusal = errors[0].replace(hosted or str(folder), ".") if errors and ran.returncode in _REFUSED else ""
         return Seen(None, refusal, notes)
     return Seen(Observation(ran.returncode, jobs, written(folder)), "", notes)
 

@@ -130,6 +130,7 @@ def _namespaces() -> Iterator[int]:
         ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", init],
         stdin=subprocess.DEVNULL,
     )
+    found: list[psutil.Process] = []
     try:
         deadline = time.monotonic() + _PATIENCE
         while not (found := [child for child in psutil.Process(unshare.pid).children() if child.children()]):
@@ -139,6 +140,8 @@ def _namespaces() -> Iterator[int]:
     finally:
         unshare.kill()
         unshare.wait()
+        for process in found:  # it ends after all others there: nothing writes any more, no control group is in use
+            process.wait(_PATIENCE)
 
 
 @contextmanager
@@ -147,7 +150,7 @@ def _swept_cgroups(name: str) -> Iterator[None]:
     yield
     for group in (*Path("/sys/fs/cgroup").glob(f"*/{name}"), Path("/sys/fs/cgroup", name)):
         for inner, _, _ in os.walk(group, topdown=False):
-            with suppress(OSError):  # its last process is ending
+            with suppress(OSError):  # it was removed meanwhile
                 Path(inner).rmdir()
 
 

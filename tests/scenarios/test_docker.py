@@ -223,7 +223,9 @@ def test_short_jobs_lose_no_line(workspace: Workspace) -> None:
 )
 def test_how_a_job_ends(workspace: Workspace, settings: str, code: int, words: str) -> None:
     """The code is the container's, and the message tells a signal from memory from a command that is not there."""
-    workspace.write({"compose.yml": f"name: dock-end\nservices: {{job: {{image: 'busybox:1.36', {settings}}}}}\n"})
+    workspace.write(
+        {"compose.yml": f"name: dock-end-{os.getpid()}\nservices: {{job: {{image: 'busybox:1.36', {settings}}}}}\n"}
+    )
     result = workspace.run("run", "--json")
     (job,) = events(result)[-1]["services"]
     assert (result.returncode, job["code"]) == (code, code), result.stdout

@@ -279,3 +279,18 @@ def test_the_disk_is_full(workspace: Workspace, project: str) -> None:
 
 def _done(out: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess([], 0, out)
+
+
+def test_an_interrupt_while_the_daemon_is_dead(workspace: Workspace, daemon: Daemon) -> None:
+    """Ctrl-C does not wait for a daemon that may come back: the run ends, and says what may be left."""
+    text = f"services:\n  server: {SERVER}\n  job: {waiting('job', ', depends_on: [server]')}\n"
+    workspace.write({"compose.yml": text})
+    with started(workspace, "run") as process:
+        read_until(process, "job", "started")
+        daemon.kill()
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 4 and "Traceback" not in err
+    assert "does not answer any more" in err and time.monotonic() - began < 10

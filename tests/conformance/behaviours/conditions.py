@@ -186,7 +186,9 @@ healthcheck:
             command: sh -c 'cat been 2>/dev/null && exit; echo been here >been; exit 1'
             restart: on-failure:3
         """,
-        told=dict.fromkeys(("sandbox", "portable", "docker"), "each try starts anew"),
+        told=dict.fromkeys(
+            ("sandbox", "portable", "docker", "nested outside", "nested inside"), "each try starts anew"
+        ),
     ),
     Behaviour(
         "restart-server",

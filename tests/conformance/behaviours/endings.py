@@ -60,8 +60,8 @@ BEHAVIOURS = (
     ),
     Behaviour(
         "much-output",
-        "50,000 lines, and one of 60,000 letters",
-        job("""command: [python, -c, "print('x' * 60_000); [print(i, 'y' * 60) for i in range(50_000)]"]"""),
+        "20,000 lines, and one of 60,000 letters",
+        job("""command: [python, -c, "print('x' * 60_000); [print(i, 'y' * 60) for i in range(20_000)]"]"""),
     ),
     Behaviour(
         "unicode-output",

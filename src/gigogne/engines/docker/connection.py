@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["connect", "endpoint", "is_local", "telling"]
 
+# A daemon that hangs is to be told soon; once it has answered, a request may take its time.
+_FIRST_ANSWER = 10.0
 _WITHOUT = "or run without Docker: gigogne --engine process"
 
 
@@ -48,7 +50,9 @@ def connect(*, timeout: float = 60.0) -> DockerClient:
 
     named = _endpoint(os.environ)
     try:
-        return _client(named, math.ceil(timeout))
+        client = _client(named, math.ceil(min(timeout, _FIRST_ANSWER)))
+        client.api.timeout = math.ceil(timeout)
+        return client
     except (DockerException, RequestException, OSError) as error:
         raise _explained(error, named) from error
 

@@ -130,7 +130,8 @@ class DockerEngine:
         made.staged.bring(service.name)
 
     def cancel(self) -> None:
-        """End what is being built or pulled. A start takes less than a second, and is waited for."""
+        """End what is being built or pulled, and wait for no daemon. A start takes less than a second, and may end."""
+        self._containers.hurry()
         for made in list(self._deployments.values()):
             made.compose.cancel()
 

@@ -36,10 +36,13 @@ class StagedVolumes:
                 self._copy(staged)
 
     def remove(self) -> None:
-        """Remove the volumes that no container uses."""
+        """Remove the volumes that no container uses, and what a killed copy has left."""
         from docker.errors import APIError
 
         filters = {"label": [f"{_PROJECT}={self._project}", _STAGED]}
+        for left in self._client.api.containers(all=True, filters=filters):
+            with contextlib.suppress(APIError):
+                self._client.api.remove_container(left["Id"], force=True)
         for volume in self._client.api.volumes(filters=filters)["Volumes"] or ():
             with contextlib.suppress(APIError):  # in use: by a server that stays up
                 self._client.api.remove_volume(volume["Name"])
@@ -54,7 +57,7 @@ class StagedVolumes:
         # Never started: the daemon reads archives into the volumes of a container that was only made, too.
         made = create_empty(
             self._client,
-            labels={_PROJECT: self._project},
+            labels={_PROJECT: self._project, _STAGED: staged.service},
             host_config=api.create_host_config(binds=[f"{staged.volume}:{_TARGET}"]),
         )
         try:

@@ -25,6 +25,7 @@ from gigogne.engines.process.embedded import relay
 from gigogne.engines.process.embedded.images import S3Request, minio_request, seaweed_request
 from gigogne.engines.process.embedded.server import base_environment, private_key, problem, refuse_taken_port, writing
 from gigogne.engines.process.embedded.signature import S3RefusalError, list_buckets
+from gigogne.engines.process.embedded.users import this_machine
 from gigogne.engines.process.embedded.wheels import ServerWheel, executable
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import EngineError
@@ -195,7 +196,7 @@ def _sandbox(bwrap: Path, store: Path, runtime: Path, weed: Path) -> tuple[list[
     """A network, a process table and a /tmp of its own; of the disk it may write its data only."""
     prefix = [
         str(bwrap), "--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--as-pid-1",
-        "--die-with-parent", "--new-session", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
+        "--die-with-parent", "--new-session", *this_machine("--ro-bind"), "--dev", "/dev", "--proc", "/proc",
         "--tmpfs", _TMP, "--dir", _INSIDE, "--bind", str(runtime), _INSIDE,
         "--bind", str(store), str(store), "--ro-bind", str(weed), str(weed), "--chdir", _INSIDE, "--",
     ]  # fmt: skip

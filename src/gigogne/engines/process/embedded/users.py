@@ -9,12 +9,24 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from gigogne.errors import EngineError
 
-__all__ = ["Account", "give", "is_root", "nobody", "refuse_unreachable", "with_mounts", "within_user_namespace"]
+__all__ = [
+    "Account",
+    "give",
+    "is_root",
+    "nobody",
+    "refuse_unreachable",
+    "this_machine",
+    "with_mounts",
+    "within_user_namespace",
+]
+
+# Where container engines mount what their containers see.
+_OF_ENGINES = tuple(map(Path, ("/run/containerd", "/run/docker", "/var/lib/containerd", "/var/lib/docker")))
 
 
 def is_root() -> bool:
@@ -61,8 +73,27 @@ def within_user_namespace(bwrap: Path, account: Account) -> list[str]:
     """
     return [
         str(bwrap), "--unshare-user", "--uid", str(account.uid), "--gid", str(account.gid),
-        "--unshare-pid", "--as-pid-1", "--new-session", "--dev-bind", "/", "/", "--proc", "/proc", "--",
+        "--unshare-pid", "--as-pid-1", "--new-session", *this_machine("--dev-bind"), "--proc", "/proc", "--",
     ]  # fmt: skip
+
+
+def this_machine(bind: str, at: Path = Path("/"), left_out: Sequence[Path] = _OF_ENGINES) -> list[str]:
+    """Bubblewrap's words that show this machine's files as they are, by `bind` (`--dev-bind` or `--ro-bind`).
+
+    What container engines mount and unmount is left out: bubblewrap fails where a mount goes while it looks at it.
+    """
+    inner = [path for path in left_out if path.is_relative_to(at) and path.exists()]
+    if not inner:
+        return [bind, str(at), str(at)]
+    if at in inner:
+        return []
+    words: list[str] = []
+    for path in sorted(at.iterdir()):
+        if path.is_symlink():
+            words += ["--symlink", str(path.readlink()), str(path)]
+        else:
+            words += this_machine(bind, path, inner)
+    return words
 
 
 def with_mounts(bwrap: Path, binds: Iterable[tuple[Path, str]]) -> list[str]:
