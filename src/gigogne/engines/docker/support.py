@@ -62,7 +62,7 @@ def _tries(service: Service) -> Iterator[Problem]:
         yield Problem(
             service.name,
             f"services.{service.name}.restart",
-            "each try is a container of its own: what the one before wrote outside its mounts is gone",
+            "each try starts anew, in a container of its own: what one before wrote outside its mounts is gone",
             fatal=False,
         )
 
