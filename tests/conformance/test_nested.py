@@ -1,6 +1,6 @@
 """The same behaviours in a host container: with the engine outside it, and with one inside.
 
-The gate tries one in twelve, CI_LEVEL=full all.
+The gate tries one in twenty, CI_LEVEL=full all.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def inside() -> Iterator[NestedInside]:
         yield way
 
 
-@pytest.mark.parametrize("behaviour", sample(12), ids=str)
+@pytest.mark.parametrize("behaviour", sample(20), ids=str)
 def test_outside(behaviour: Behaviour) -> None:
     """Two containers beside each other: the mounts are translated, the variables arrive."""
     Conformance(NestedOutside()).holds(behaviour)
 
 
-@pytest.mark.parametrize("behaviour", sample(12), ids=str)
+@pytest.mark.parametrize("behaviour", sample(20), ids=str)
 def test_inside(behaviour: Behaviour, inside: NestedInside) -> None:
     """A container in a container: nothing is translated, and nothing is lost."""
     Conformance(inside).holds(behaviour)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 from gigogne.core.engine import Line
@@ -37,34 +38,37 @@ def read_logs(
     client: DockerClient, container: str, *, follow: bool, since: float = 0.0, tail: int | None = None
 ) -> Iterator[Line]:
     """The lines of a container; with `follow` those to come too, until it has ended. One that is gone has none."""
-    from docker.errors import APIError
-    from requests import HTTPError as Refused
+    from docker.errors import NotFound
     from requests import RequestException
     from urllib3.exceptions import HTTPError
 
-    reader, broken = _Reader(f"{since:.9f}" if since else ""), 0.0
+    reader, broken, ended = _Reader(f"{since:.9f}" if since else ""), 0.0, not follow
     while True:
         try:
-            state = client.api.inspect_container(container)
-            reader.terminal = state["Config"]["Tty"]
-            with contextlib.closing(_ask(client, container, follow, reader.since, tail)) as response:
-                tail = None  # what was cut off is not asked for again
+            reader.terminal = client.api.inspect_container(container)["Config"]["Tty"]
+            with contextlib.closing(_ask(client, container, not ended, reader.since, tail)) as response:
                 for line in reader.lines(response.raw):
-                    broken = 0.0
+                    tail, broken = None, 0.0  # what was cut off is not asked for again
                     yield line
-            if not follow or not client.api.inspect_container(container)["State"]["Running"]:
-                break  # else its restart policy has started it again
-        except (APIError, Refused, EngineError):  # it was removed, or the daemon is gone
+            if ended:
+                break
+            # Else its restart policy has started it again. After the end it is read once more, without following:
+            # on a busy machine a stream may end before the last words.
+            ended = not client.api.inspect_container(container)["State"]["Running"]
+        except (NotFound, EngineError):  # it was removed, or the daemon is gone
             break
         except (RequestException, HTTPError, OSError, EOFError):
             broken = broken or time.monotonic()
             if not follow or time.monotonic() - broken > _PATIENCE:
                 break
-        time.sleep(_PAUSE)
+        if not ended:
+            time.sleep(_PAUSE)
     yield from reader.rest()
 
 
 def _ask(client: DockerClient, container: str, follow: bool, since: str, tail: int | None) -> Any:
+    from docker.errors import NotFound
+
     api = client.api
     asked = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow), "tail": "all" if tail is None else tail}
     # A string: a float has no room for nanoseconds.
@@ -72,6 +76,8 @@ def _ask(client: DockerClient, container: str, follow: bool, since: str, tail: i
     response = api.get(
         f"{api.base_url}/v{api.api_version}/containers/{container}/logs", params=asked, stream=True, timeout=None
     )
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        raise NotFound(f"the container {container} is gone")
     response.raise_for_status()
     return response
 
