@@ -86,7 +86,7 @@ def main() -> None:
                 "docker run --rm": command(["docker", "run", "--rm", *mounts, "docker-benchmark-clean"]),
                 "in a run": in_a_run,
                 "docker compose run --rm": command([*compose, "run", "--rm", "-T", "clean"]),
-                "gigogne run": command([sys.executable, "-m", "gigogne", "-f", file, "run"]),
+                "gigogne run": command([sys.executable, "-m", "gigogne", "-f", file, "--engine", "process", "run"]),
             },
             rounds,
         )

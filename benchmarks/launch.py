@@ -66,7 +66,7 @@ def compare(folder: Path, way: str, rounds: int) -> None:
     engine = ProcessEngine.of_this_machine(lambda _service, _text: None)
     image = prepare_image(project.services["job"], project, engine.paths, lambda _text: None)
     python = executables(image.environments["/usr/local"]) / "python"
-    cli = [sys.executable, "-m", "gigogne", "-f", str(folder / "docker-compose.yml"), "run"]
+    cli = [sys.executable, "-m", "gigogne", "-f", str(folder / "docker-compose.yml"), "--engine", "process", "run"]
 
     def bare() -> None:
         subprocess.run([python, "-m", "job"], cwd=folder, env={"GREETING": "hello"}, check=True, capture_output=True)

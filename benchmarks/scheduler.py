@@ -99,7 +99,18 @@ def main() -> None:
 
         def run(file: str, width: int) -> Callable[[], Child]:
             def go() -> Child:
-                words = [sys.executable, "-m", "gigogne", "-f", file, "run", "--jobs", str(width)]
+                words = [
+                    sys.executable,
+                    "-m",
+                    "gigogne",
+                    "-f",
+                    file,
+                    "--engine",
+                    "process",
+                    "run",
+                    "--jobs",
+                    str(width),
+                ]
                 done = child(words)
                 peaks.append(done.peak_mib)
                 return done

@@ -116,7 +116,7 @@ class DockerEngine:
 
     @_told
     def prepare(self, service: Service, run: Run) -> None:
-        """Build or pull the image, and bring the files that the daemon cannot see.
+        """Build or pull the image.
 
         Raises:
             EngineError: The image is not to be had; with what the builder or the registry said.
@@ -127,7 +127,6 @@ class DockerEngine:
             self._notify(service.name, text)
 
         prepare_image(self._client, made.compose, service, run.project, tell, build=self._build)
-        made.staged.bring(service.name)
 
     def cancel(self) -> None:
         """End what is being built or pulled, and wait for no daemon. A start takes less than a second, and may end."""
@@ -156,13 +155,14 @@ class DockerEngine:
 
     @_told
     def start(self, service: Service, run: Run) -> Handle:
-        """Start the service's container.
+        """Start the service's container, with what the daemon cannot see brought to it.
 
         Raises:
             ServiceError: The command is not to be found (127) or cannot be run (126).
             EngineError: Docker refuses; its own words.
         """
         made = self._deployment(run.project)
+        made.staged.bring(service.name)
         if made.kinds[service.name] is Kind.JOB:
             return self._start_job(service, run, made)
         with made.leases.alone(f"start-{service.name}"):

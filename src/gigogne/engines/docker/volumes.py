@@ -28,12 +28,16 @@ class StagedVolumes:
         self._client = client
         self._project = project
         self._staged = nesting.staged
+        self._brought: set[str] = set()
+        self._lock = threading.Lock()
 
     def bring(self, service: str) -> None:
-        """Copy what a service reads. Contents pass through memory, in pieces: a secret leaves no file behind."""
-        for staged in self._staged:
-            if staged.service == service:
-                self._copy(staged)
+        """Copy what a service reads, once. Contents pass through memory, in pieces: a secret leaves no file behind."""
+        with self._lock:
+            for staged in self._staged:
+                if staged.service == service and staged.volume not in self._brought:
+                    self._copy(staged)
+                    self._brought.add(staged.volume)
 
     def remove(self) -> None:
         """Remove the volumes that no container uses, and what a killed copy has left."""
@@ -48,11 +52,7 @@ class StagedVolumes:
                 self._client.api.remove_volume(volume["Name"])
 
     def _copy(self, staged: Staged) -> None:
-        from docker.errors import APIError
-
         api = self._client.api
-        with contextlib.suppress(APIError):  # not there, or in use: then new files are laid over the old ones
-            api.remove_volume(staged.volume)
         api.create_volume(staged.volume, labels={_PROJECT: self._project, _STAGED: staged.service})
         # Never started: the daemon reads archives into the volumes of a container that was only made, too.
         made = create_empty(
