@@ -1,12 +1,14 @@
-"""The variables that a project's files read from the shell, wherever Compose reads them."""
+"""The variables of the shell and the files that a project's files read, wherever Compose reads them."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from tests.conftest import Workspace
 
 from gigogne.compose import LoadOptions, load_project
-from gigogne.compose.referenced import referenced_variables
+from gigogne.compose.referenced import referenced_files, referenced_variables
 
 
 def test_where_variables_are_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +45,33 @@ def test_where_variables_are_read(workspace: Workspace, monkeypatch: pytest.Monk
         "ALONE_IN_MAP",
         *(f"IN_{name}" for name in expected.split()),
     }
+
+
+def test_which_files_are_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are included and extended, env files by what their names are worth, and by whom they are named."""
+    workspace.write(
+        {
+            "app/compose.yaml": """
+                include: [../more/compose.yaml]
+                services:
+                  a:
+                    image: x
+                    env_file: ["../.env.${WHICH}", {path: ../a$$b.env, required: false}]
+                  b: {extends: {file: ../base/base.yaml, service: base}}
+                  hidden: {image: x, profiles: ["off"], env_file: hidden.env}
+            """,
+            "more/compose.yaml": "services: {c: {image: x, env_file: c.env}}",
+            "more/.env": "",
+            "more/c.env": "",
+            "base/base.yaml": "services: {base: {image: x, env_file: base.env}}",
+            "base/base.env": "",
+            ".env.shared": "",
+            "app/.env": "WHICH=shared",
+        }
+    )
+    monkeypatch.chdir(workspace.folder / "app")
+    options = LoadOptions()
+    found = {os.path.relpath(file, workspace.folder) for file in referenced_files(options, load_project(options))}
+    expected = "app/compose.yaml app/.env app/hidden.env .env.shared a$b.env "
+    expected += "more/compose.yaml more/.env more/c.env base/base.yaml base/base.env"
+    assert {name.replace(os.sep, "/") for name in found} == {*expected.split()}

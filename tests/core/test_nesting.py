@@ -500,8 +500,24 @@ def test_the_disk_of_this_machine(tmp_path: Path) -> None:
     kinds = [disk.kind(f"{here}/{name}") for name in names]
     assert kinds == [PathKind.DIRECTORY, PathKind.FILE, PathKind.DIRECTORY, *[PathKind.MISSING] * 2, kinds[-1]]
     assert disk.kind("/dev/null") is PathKind.OTHER
+    assert disk.kind(f"{here}/file/below") is PathKind.MISSING
     assert disk.resolve(f"{here}/link/x") == f"{here}/folder/x"
     assert disk.resolve(f"{here}/loop").startswith(here)
+
+
+@pytest.mark.skipif(not hasattr(os, "setresuid") or os.geteuid() != 0, reason="becomes another user, as root can")
+def test_what_this_user_may_not_see(tmp_path: Path) -> None:
+    """It may be there, for the daemon: it is not missing, on any Python."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        kind = LocalDisk().kind(str(closed / "file"))
+    finally:
+        os.seteuid(0)
+    assert kind is PathKind.OTHER
 
 
 def test_compose_reads_the_nested_model_again(tmp_path: Path) -> None:

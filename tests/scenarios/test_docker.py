@@ -325,3 +325,48 @@ def test_interrupted_and_down(workspace: Workspace, docker_engine: DockerClient)
         assert "job | bye" in out
         assert not any(c["State"]["Running"] for c in containers(docker_engine, "dock-stop").values())
     assert not containers(docker_engine, "dock-stop")
+
+
+def test_a_server_that_the_user_started_since_is_the_users(workspace: Workspace, docker_engine: DockerClient) -> None:
+    """After a killed run, a `docker compose down` and `up`, the new container is not taken for the run's."""
+    slow = "    command: [sh, -c, 'while [ ! -e /here/go ]; do sleep 0.1; done']\n    volumes: ['.:/here']\n"
+    workspace.write({"compose.yml": f"name: dock-theirs\nservices:{SERVER}{JOB}{slow}"})
+    with started(workspace, "run") as run:
+        wait_for(lambda: any("-job-run-" in name for name in containers(docker_engine, "dock-theirs")))
+        run.kill()
+        run.communicate()
+    (workspace.folder / "go").touch()
+    compose(workspace, "down")
+    compose(workspace, "up", "-d", "db")
+    assert workspace.run("run").returncode == 0
+    assert containers(docker_engine, "dock-theirs")["dock-theirs-db-1"]["State"]["Running"]
+
+
+def test_a_server_of_two_containers(workspace: Workspace, docker_engine: DockerClient) -> None:
+    """`scale: 2` starts both and stops both; two that run already are one server to the run."""
+    server = SERVER.replace("image:", "scale: 2\n    image:", 1)
+    workspace.write({"compose.yml": f"name: dock-two\nservices:{server}{JOB}    command: ['true']\n"})
+
+    def running() -> list[bool]:
+        return [each["State"]["Running"] for each in containers(docker_engine, "dock-two").values()]
+
+    assert workspace.run("run").returncode == 0
+    assert running() == [False, False]
+    compose(workspace, "up", "-d", "db")
+    assert workspace.run("run").returncode == 0
+    assert running() == [True, True]
+
+
+def test_servers_of_other_files_with_the_same_name_stay(workspace: Workspace, docker_engine: DockerClient) -> None:
+    """`down` ends what its own files say, as `docker compose down` does."""
+    workspace.write(
+        {
+            "compose.yml": f"name: dock-files\nservices:{SERVER}",
+            "other.yml": f"name: dock-files\nservices:{SERVER.replace('db:', 'other:')}",
+        }
+    )
+    compose(workspace, "-f", "other.yml", "up", "-d")
+    compose(workspace, "up", "-d")
+    assert workspace.run("down").returncode == 0
+    assert list(containers(docker_engine, "dock-files")) == ["dock-files-other-1"]
+    compose(workspace, "-f", "other.yml", "down")

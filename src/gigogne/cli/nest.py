@@ -73,6 +73,7 @@ def nest(
     from gigogne.engines.docker.host.container import SERVICE
     from gigogne.engines.docker.host.image import HostImage
     from gigogne.engines.docker.host.run import run_host
+    from gigogne.engines.docker.owner import Owner
     from gigogne.engines.docker.place import find_place
     from gigogne.engines.docker.volumes import StagedVolumes
 
@@ -81,13 +82,14 @@ def nest(
     passed = _passed(common.load, project, names)
     client, compose, image = connect(), compose_binary(), HostImage(daemon)
     container = _host_container(common, project, image, client, binds, passed)
-    nesting = _as_daemon_reads(container, project, find_place(client, project.directory))
+    place = find_place(client, project.directory)
+    nesting = _as_daemon_reads(container, project, place)
     if build or not image.is_current(client):
         click.echo(f"building {image.tag}, which takes a minute the first time", err=True)
         image.build(compose, lambda line: click.echo(line, err=True) if build else None)
     if daemon == "inside":
         _alone(container, client)
-    staged = StagedVolumes(client, container.name, nesting)
+    staged = StagedVolumes(client, container.name, nesting, Owner.this_process(place.container))
     try:
         staged.bring(SERVICE)
         return run_host(nesting.model, client, compose, command)
@@ -97,13 +99,14 @@ def nest(
 
 def _bind(text: str) -> Bind:
     """The bind that `--volume` asks for."""
+    from gigogne.core.place import LocalDisk, PathKind
     from gigogne.engines.docker.host.container import Bind
 
     found = _VOLUME.fullmatch(text)
     if found is None:
         raise ComposeError(f"--volume {text} is no SOURCE:TARGET[:ro]", "write -v ~/data:/data, or -v ~/data:/data:ro")
     source = Path(found["source"]).expanduser().absolute()
-    if not source.exists():
+    if LocalDisk().kind(str(source)) is PathKind.MISSING:
         raise ComposeError(f"--volume: {source} does not exist", "correct the path: Docker would mount nothing there")
     return Bind(str(source), found["target"], read_only=found["mode"] == "ro")
 
@@ -138,6 +141,7 @@ def _host_container(
     passed: Sequence[str],
 ) -> HostContainer:
     """The container for this project: what is mounted where, and as whom it talks to which daemon."""
+    from gigogne.compose.referenced import referenced_files
     from gigogne.engines.docker.connection import endpoint
     from gigogne.engines.docker.host.access import Access, caller
     from gigogne.engines.docker.host.container import (
@@ -155,7 +159,8 @@ def _host_container(
     start = where_hosted(Path.cwd(), root) or where_hosted(project.directory, root)
     mounted = [Bind(str(root), str(HOSTED)), *access.binds, *binds]
     taken = {bind.target for bind in mounted}
-    mounted += [bind for bind in sources_elsewhere(project, root) if bind.target not in taken]
+    files = referenced_files(common.load, project)
+    mounted += [bind for bind in sources_elsewhere(project, root, files) if bind.target not in taken]
     return HostContainer(
         project=project.name,
         image=image.tag,

@@ -71,6 +71,7 @@ def _translated(words: Sequence[str], *, by_docker: bool) -> Sequence[str]:
         return words
     from gigogne.core.nesting import nest
     from gigogne.engines.docker.connection import connect
+    from gigogne.engines.docker.owner import Owner
     from gigogne.engines.docker.place import find_place
     from gigogne.engines.docker.volumes import StagedVolumes
 
@@ -84,7 +85,7 @@ def _translated(words: Sequence[str], *, by_docker: bool) -> Sequence[str]:
     names = _services(call, project)
     nesting = nest(project, place, names)
     _say(nesting)
-    staged = StagedVolumes(client, project.name, nesting)
+    staged = StagedVolumes(client, project.name, nesting, Owner.this_process(place.container))
     for name in names:
         staged.bring(name)
     options = ["-f", _in_memory(_with_own_names(nesting.model, project))]

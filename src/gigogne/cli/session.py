@@ -249,7 +249,8 @@ class Session:
     def _down(self, engine: Engine, *, volumes: bool) -> None:
         for run in engine.end_runs(self.project):
             self.printer.text(f"run {run} ended")
-        handles = engine.find(self.project)
+        # What has no run and is in other files of the same `name:` is theirs.
+        handles = [h for h in engine.find(self.project) if h.run or h.service in self.project.services]
         order = {name: number for number, name in enumerate(start_order(self.project.services))}
         for handle in sorted(handles, key=lambda handle: order.get(handle.service, -1), reverse=True):
             service = self.project.services.get(handle.service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,8 +76,9 @@ def _sizes(directory: Path) -> Iterator[tuple[int, float]]:
     for number, path in enumerate(path for path in directory.rglob("*") if path.is_file()):
         if number >= _MOST_FILES:
             return
-        stat = path.stat()
-        yield stat.st_size, stat.st_mtime
+        with contextlib.suppress(OSError):  # gone since it was listed
+            stat = path.stat()
+            yield stat.st_size, stat.st_mtime
 
 
 def summary(

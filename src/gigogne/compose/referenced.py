@@ -1,21 +1,24 @@
-"""The variables that a project's files read from the shell: where they are set, the files mean the same."""
+"""What a project's files read from elsewhere, variables of the shell and other files: with these they mean the same."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
+from gigogne.compose.binary import run_compose
 from gigogne.compose.envfiles import env_file_lines, project_env_files
 from gigogne.compose.interpolation import references
-from gigogne.compose.layers import Source, service_layers, sources
+from gigogne.compose.layers import Layer, Source, service_layers, sources
 from gigogne.compose.load import LoadOptions, compose_files
 from gigogne.compose.nodes import field, fields, items, scalars
 from gigogne.core.model import Project
 
-__all__ = ["referenced_variables"]
+__all__ = ["referenced_files", "referenced_variables"]
 
 
 def referenced_variables(options: LoadOptions, project: Project) -> frozenset[str]:
@@ -42,13 +45,29 @@ def referenced_variables(options: LoadOptions, project: Project) -> frozenset[st
     return frozenset(names)
 
 
+def referenced_files(options: LoadOptions, project: Project) -> tuple[Path, ...]:
+    """The files that Compose reads, there or not: its own with what they include and extend, and all env files.
+
+    Services of profiles that are not switched on are looked at too.
+    """
+    every = sources(compose_files(options), project.directory)
+    read = [*every, *(layer.source for layer in _layers(every))]
+    files = [*(source.file for source in read), *_env_files(options, project, every)]
+    return tuple(dict.fromkeys(Path(os.path.normpath(file)) for file in files))
+
+
 def _nodes(every: Sequence[Source]) -> Iterator[yaml.Node]:
     """The services of all files, with what they extend, and the files' other sections."""
     for source in every:
         yield source.root
+    for layer in _layers(every):
+        yield layer.node
+
+
+def _layers(every: Sequence[Source]) -> Iterator[Layer]:
+    """What the files say of each service, and those that it extends."""
     for name in {key.value: None for source in every for key, _ in fields(field(source.root, "services"))}:
-        for layer in service_layers(name, every):
-            yield layer.node
+        yield from service_layers(name, every)
 
 
 def _alone(node: yaml.Node) -> Iterator[str]:
@@ -62,11 +81,12 @@ def _alone(node: yaml.Node) -> Iterator[str]:
 
 
 def _env_files(options: LoadOptions, project: Project, every: Sequence[Source]) -> Iterator[Path]:
+    """The env files of the project, of what it includes, and of its services: Compose tells the names of these."""
     yield from project_env_files(options, project.directory, os.environ)
     for source in every:
         yield from source.env_files
-        for _, service in fields(field(source.root, "services")):
-            for entry in items(field(service, "env_file")):
-                path = field(entry, "path") if isinstance(entry, yaml.MappingNode) else entry
-                if isinstance(path, yaml.ScalarNode):
-                    yield source.directory / path.value
+    words = replace(options, profiles=("*",)).arguments()
+    result = run_compose([*words, "config", "--no-env-resolution", "--no-consistency", "--format", "json"])
+    services = json.loads(result.stdout).get("services", {}) if result.returncode == 0 else {}
+    for service in services.values():
+        yield from (Path(entry["path"].replace("$$", "$")) for entry in service.get("env_file") or ())

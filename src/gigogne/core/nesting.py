@@ -118,16 +118,23 @@ class _Delivery:
 
 
 def nest(
-    project: Project, place: Place, services: Collection[str] | None = None, *, disk: Disk | None = None
+    project: Project,
+    place: Place,
+    services: Collection[str] | None = None,
+    *,
+    disk: Disk | None = None,
+    salt: str = "",
 ) -> Nesting:
     """The project as the daemon of this place must read it: `services`, by default all of them.
+
+    Copies go into volumes whose names hold the `salt`: two runs with salts of their own have copies of their own.
 
     Servers stay what they are for the daemon, to the byte: Compose recreates one that has changed.
 
     Raises:
         ComposeError: A label `gigogne.kind` says neither job nor server.
     """
-    translation = _Translation(project, place, disk or LocalDisk())
+    translation = _Translation(project, place, disk or LocalDisk(), salt)
     kind = kinds(project)
     made = dict(project.raw.get("services") or {})
     total = _Delivery()
@@ -142,8 +149,9 @@ def nest(
 class _Translation:
     """The translation of one project at one place."""
 
-    def __init__(self, project: Project, place: Place, disk: Disk) -> None:
+    def __init__(self, project: Project, place: Place, disk: Disk, salt: str) -> None:
         self._name = project.name
+        self._salt = salt
         self._volumes: Mapping[str, Any] = project.raw.get("volumes") or {}
         self._files = {key: project.raw.get(key) or {} for key in _FOLDERS}
         self._place = place
@@ -236,7 +244,8 @@ class _Translation:
         if kind is PathKind.FILE and not self._place.has_subpath:
             message = f"{lies}, and Docker {self._place.engine_version} cannot mount a copy of a single file"
             return bind.problem(message, f"upgrade Docker to 26 or newer, or {hint}")
-        volume = f"{self._name}_staged-{hashlib.sha256(f'{self._place.container}:{real}'.encode()).hexdigest()[:12]}"
+        what = f"{self._salt}:{self._place.container}:{real}"
+        volume = f"{self._name}_staged-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
         name = posixpath.basename(real) if kind is PathKind.FILE else ""
         key, volumes = self._volume(volume)
         without = tuple(rest for rest, _ in inner_mounts(real, self._mounts))

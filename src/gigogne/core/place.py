@@ -7,6 +7,7 @@ container are the table between the two: container path → host path, or volume
 from __future__ import annotations
 
 import re
+import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,12 +125,14 @@ class LocalDisk:
         if (sys.platform == "win32" and path.startswith("/")) or (sys.platform == "darwin" and is_daemons(path)):
             return PathKind.OTHER
         try:
-            at = Path(path)
-            if at.is_file():
-                return PathKind.FILE
-            return PathKind.DIRECTORY if at.is_dir() else PathKind.OTHER if at.exists() else PathKind.MISSING
+            mode = Path(path).stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return PathKind.MISSING
         except OSError:
             return PathKind.OTHER  # the daemon may see what this user may not
+        if stat.S_ISREG(mode):
+            return PathKind.FILE
+        return PathKind.DIRECTORY if stat.S_ISDIR(mode) else PathKind.OTHER
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,8 @@ class NativeOrchestrator:
             found = self._engine.find(self._run.project)
             for handle in found:
                 task = self._tasks.get(handle.service)
-                if task is not None and task.outcome.kind is Kind.SERVER:
+                # A server may have several containers: the first stands for all.
+                if task is not None and task.outcome.kind is Kind.SERVER and not task.launched:
                     task.adopt(handle)
         kind = kinds(self._run.project) if found else {}
         for handle in found:

@@ -248,7 +248,7 @@ BEHAVIOURS = (
             command: [python, -c, "import tempfile; open(tempfile.gettempdir() + '/conformance', 'w').write('left')"]
           job:
             image: python:3.12-slim
-            command: sh -c 'ls $${TMPDIR:-/tmp} | wc -l'
+            command: sh -c 'test -e $${TMPDIR:-/tmp}/conformance && echo there || echo gone'
             depends_on: {first: {condition: service_completed_successfully}}
         """,
     ),

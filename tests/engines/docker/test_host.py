@@ -130,16 +130,41 @@ def test_the_directory_that_is_mounted(tmp_path: Path) -> None:
 
 
 def test_sources_that_lie_elsewhere(tmp_path: Path) -> None:
-    """They are mounted at the same path, read-only where each service says so, unless they hide the container's own."""
+    """They are at the same path and beside the project, read-only where each service says so, and hide nothing."""
     root, models = tmp_path / "root", tmp_path / "models"
-    for each in (root / "data", models):
+    for each in (root / "data", models, tmp_path / "bin"):
         each.mkdir(parents=True)
     binds = [(f"{root}/data", False), (f"{models}", True), (f"{tmp_path}/gone", False), ("/etc/hostname", True)]
-    binds += [("/", True), ("/usr", True), ("/etc", True), ("/var/run/docker.sock", False)]
-    found = list(sources_elsewhere(project(root, binds=binds), root))
-    assert found == [Bind("/etc/hostname", "/etc/hostname", read_only=True), Bind(str(models), str(models), True)]
-    found = list(sources_elsewhere(project(root, binds=[*binds, (f"{models}", False)]), root))
-    assert found[-1] == Bind(str(models), str(models), read_only=False)
+    binds += [("/", True), ("/usr", True), ("/etc", True), ("/var/run/docker.sock", False), (str(Path.home()), False)]
+    found = sources_elsewhere(project(root, binds=binds), root)
+    assert {bind.target: (bind.source, bind.read_only) for bind in found} == {
+        "/etc/hostname": ("/etc/hostname", True),
+        f"{models}": (f"{models}", True),
+        "/home/models": (f"{models}", True),
+    }
+    found = sources_elsewhere(project(root, binds=[*binds, (f"{models}", False)]), root)
+    assert [bind.read_only for bind in found if bind.source == str(models)] == [False, False]
+    found = sources_elsewhere(project(root / "a", binds=[(f"{tmp_path}/bin", True)]), root / "a")
+    assert [bind.target for bind in found] == [f"{tmp_path}/bin"], "../../bin would be the container's own /bin"
+
+
+def test_what_compose_reads_elsewhere(tmp_path: Path) -> None:
+    """Env files, secrets, configs and Dockerfiles beside the project are read-only, and not mounted in a mount."""
+    root, data = tmp_path / "root", tmp_path / "data"
+    for each in (root, data):
+        each.mkdir()
+    for name in ("a$b.txt", "c.yml", "Dockerfile", ".env.shared", "data/b.env"):
+        (tmp_path / name).write_text("")
+    raw = {"secrets": {"s": {"file": f"{tmp_path}/a$$b.txt"}}, "configs": {"c": {"file": f"{tmp_path}/c.yml"}, "d": {}}}
+    built = Service("built", build=Build(root, tmp_path / "Dockerfile"))
+    asked = project(root, binds=[(str(data), False)])
+    asked = replace(asked, raw=raw, services={**asked.services, "built": built})
+    found = sources_elsewhere(asked, root, [tmp_path / ".env.shared", data / "b.env", root / "compose.yaml"])
+    read = {"a$b.txt", "c.yml", "Dockerfile", ".env.shared"}
+    assert {bind.target: bind.read_only for bind in found} == {
+        f"{place}/{name}": name in read for place in ("/home", tmp_path) for name in (*read, "data")
+    }
+    assert all(Path(bind.source) == tmp_path / Path(bind.target).name for bind in found)
 
 
 def test_access_over_tcp(tmp_path: Path) -> None:

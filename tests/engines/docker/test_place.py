@@ -218,7 +218,7 @@ def test_the_spelling_of_docker_desktop(name: str, source: str, becomes: str) ->
 IMAGE = "python:3.12-slim"
 
 ASKING = """
-import dataclasses, json, sys
+import dataclasses, json, sys, tempfile
 from contextlib import closing
 from pathlib import Path
 from gigogne.engines.docker.connection import connect
@@ -232,7 +232,11 @@ with closing(connect()) as client:
         "unknown": (None, Traces(marked=True)),
         "unknown, shared folder": (Path(sys.argv[1]), Traces(marked=True)),
     }
-    print(json.dumps({name: dataclasses.asdict(find_place(client, d, traces=t)) for name, (d, t) in asked.items()}))
+    said = {name: find_place(client, d, traces=t) for name, (d, t) in asked.items()}
+    tempfile.tempdir = sys.argv[1]
+    for name, directory in (("own folder", "/srv"), ("folder of the kernel", "/proc")):
+        said[f"{name}, shared temporary files"] = find_place(client, Path(directory), traces=Traces(marked=True))
+    print(json.dumps({name: dataclasses.asdict(place) for name, place in said.items()}))
 """
 
 NESTING = """
@@ -317,6 +321,8 @@ def test_a_container_finds_its_place(run: Run, shared: Path, docker_engine: Dock
         table = {mount["target"]: (mount["source"], mount["read_only"]) for mount in said[way]["mounts"]}
         assert table["/home/hosted"] == (str(shared), False) and table[LIBRARIES[0]] == (LIBRARIES[0], True)
     assert said["unknown"]["kind"] == "remote" and said["unknown, shared folder"]["kind"] == "inside"
+    assert said["own folder, shared temporary files"]["kind"] == "remote", "the project's directory decides"
+    assert said["folder of the kernel, shared temporary files"]["kind"] == "inside", "where it can be written"
     assert list(shared.iterdir()) == [shared / "app"]  # the probe's file is gone
 
 

@@ -54,16 +54,16 @@ class Compose:
         self._lock = threading.Lock()
         self._cancelled = False
 
-    def call(self, *words: str, ignore_orphans: bool = True) -> subprocess.CompletedProcess[str]:
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a subcommand to its end, quickly and undisturbed: Ctrl-C does not reach it."""
-        with self._start(words, ignore_orphans) as process:
+        with self._start(words) as process:
             out, err = process.communicate(self._input)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def follow(self, *words: str, tell: Callable[[str], None]) -> subprocess.CompletedProcess[str]:
         """Run a subcommand that takes its time, and `tell` each line that it says; `cancel` ends it."""
         said: list[str] = []
-        process = self._start((*words,), ignore_orphans=True, merged=True)
+        process = self._start(words, merged=True)
         assert process.stdout is not None
         with self._lock:
             self._preparing.add(process)
@@ -93,12 +93,13 @@ class Compose:
             for process in self._preparing:
                 process.terminate()
 
-    def _start(self, words: Sequence[str], ignore_orphans: bool, merged: bool = False) -> subprocess.Popen[str]:
+    def _start(self, words: Sequence[str], *, merged: bool = False) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if name not in _SETTLED}
         environment |= {"COMPOSE_PROGRESS": "plain", "BUILDKIT_PROGRESS": "plain", "COMPOSE_ANSI": "never"}
         # Else the values of build arguments would lie in a temporary file while an image is built.
         environment |= {"BUILDX_METADATA_PROVENANCE": "disabled"}
-        environment |= {"COMPOSE_IGNORE_ORPHANS": "1"} if ignore_orphans else {}
+        # The one forbids the other, which the shell or `.env` may set.
+        environment |= {"COMPOSE_IGNORE_ORPHANS": "1", "COMPOSE_REMOVE_ORPHANS": "0"}
         try:
             return subprocess.Popen(
                 [*self._words, *words],

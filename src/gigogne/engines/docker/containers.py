@@ -30,7 +30,7 @@ _PAUSE = 0.3
 _LATE = 0.5
 # A server that its restart policy has started so often will not come right.
 _RESTARTS = 7
-_REMOVED = Status(State.EXITED, 128 + signal.SIGKILL.value, "its container was removed from outside")
+_REMOVED = Status(State.EXITED, 128 + signal.SIGKILL.value, "its container was removed from outside", settled=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Container:
         published = sorted({_address(port) for port in listed.get("Ports") or () if port.get("PublicPort")})
         return cls(
             id=listed["Id"],
-            name=listed["Names"][0].removeprefix("/"),
+            name=(listed["Names"] or [""])[0].removeprefix("/"),  # none while it is being removed
             service=labels.get("com.docker.compose.service", ""),
             run=labels.get(RUN, ""),
             running=listed["State"] in ("running", "restarting", "paused"),
@@ -103,6 +103,11 @@ class Containers:
         if status.code == _REMOVED.code and not status.detail:
             return replace(status, detail=self._who_killed(seen))
         return status
+
+    def life(self, container: str) -> tuple[str, int]:
+        """When a container was started last, and how often its restart policy has done that."""
+        seen = self._client.api.inspect_container(container)
+        return seen["State"]["StartedAt"], seen["RestartCount"]
 
     def wait(self, container: str, timeout: float | None) -> Status:
         """The state of a container when it has ended for good, or after `timeout` seconds."""

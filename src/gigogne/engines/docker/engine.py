@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import secrets
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -96,6 +98,7 @@ class DockerEngine:
         self._build = build
         self._keep = keep
         self._owner = Owner.this_process(place.container)
+        self._salt = secrets.token_hex(4)
         self._deployments: dict[str, _Deployment] = {}
         self._tries: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
@@ -111,7 +114,9 @@ class DockerEngine:
         made = self._deployment(project)
         wanted = [problem for problem in made.nesting.problems if problem.service in ("", *services)]
         running = self._containers.of_project(project.name, ended=False)
-        special = problems_of(project, services, made.kinds, running, self._client, made.compose, self.position)
+        special = problems_of(
+            project, services, made.kinds, running, self._client, made.compose, made.leases, self.position
+        )
         return [*wanted, *special]
 
     @_told
@@ -144,14 +149,27 @@ class DockerEngine:
         lock = leases.alone("turn", hurry) if shares else contextlib.nullcontext()
         with telling(self._client), lock:
             if last:
-                yield leases.give_back(run.id)
-                self._sweep(run.project)
+                yield leases.needed(besides=run.id) | self._strangers(made)
+                self._sweep(made)
                 leases.drop(run.id)
-                if not leases.all():
-                    made.staged.remove()
+                made.staged.remove()
             else:
-                self._sweep(run.project)
-                yield leases.take(run.id, run.services, lambda: self._running(run.project))
+                self._sweep(made)
+                yield leases.take(run.id, run.services)
+
+    def _strangers(self, made: _Deployment) -> frozenset[str]:
+        """The servers that run and that no run has started: they are the user's."""
+        marks = made.leases.marks()
+        running = [c for c in self._containers.of_project(made.project.name, ended=False) if not c.run]
+        return frozenset(c.service for c in running if not self._ours(c, marks))
+
+    def _ours(self, container: Container, marks: Mapping[str, str]) -> bool:
+        """Whether a run has started a container for the life that it leads now."""
+        if container.id not in marks:
+            return False
+        started, restarts = self._containers.life(container.id)
+        # Its restart policy may have started it since; who else has, takes it over.
+        return bool(restarts) or started == marks[container.id]
 
     @_told
     def start(self, service: Service, run: Run) -> Handle:
@@ -166,9 +184,10 @@ class DockerEngine:
         if made.kinds[service.name] is Kind.JOB:
             return self._start_job(service, run, made)
         with made.leases.alone(f"start-{service.name}"):
-            found = [c for c in self._containers.of_project(run.project.name, ended=False) if c.service == service.name]
+            running = self._containers.of_project(run.project.name, ended=False)
+            found = [container for container in running if container.service == service.name and not container.run]
             if found:
-                return self._handle_of(found[0])
+                return self._handle_of(found[0], run.project)
             return self._start_server(service, run, made)
 
     def _start_job(self, service: Service, run: Run, made: _Deployment) -> Handle:
@@ -185,15 +204,21 @@ class DockerEngine:
         )
         if done.returncode:
             raise self._refusal(service, name, done.stderr)
-        return self._handle(service.name, run.id, done.stdout.split()[-1], name, time.time())
+        data = {"id": done.stdout.split()[-1], "name": name, "project": run.project.name, "job": True}
+        data |= {"address": "", "orphan": False, "began": time.time(), "left": f"docker logs {name}"}
+        return Handle(service.name, self.name, run.id, data)
 
     def _start_server(self, service: Service, run: Run, made: _Deployment) -> Handle:
         done = made.compose.call("up", "-d", "--no-deps", "--no-build", service.name)
-        mine = [c for c in self._containers.of_project(run.project.name, ended=True) if c.service == service.name]
+        every = self._containers.of_project(run.project.name, ended=True)
+        mine = [container for container in every if container.service == service.name and not container.run]
         if done.returncode or not mine:
             stillborn = next((container.name for container in mine if container.stillborn), "")
             raise self._refusal(service, stillborn, done.stderr)
-        return self._handle_of(mine[0], run.id)
+        for container in mine:
+            started, _ = self._containers.life(container.id)
+            made.leases.mark(container.id, started)
+        return self._handle_of(mine[0], run.project, run.id)
 
     def _refusal(self, service: Service, container: str, said: str) -> GigogneError:
         """Why Docker did not start a container; the one that it has made in vain is removed."""
@@ -226,8 +251,13 @@ class DockerEngine:
 
     @_told
     def stop(self, handle: Handle, *, grace: float) -> None:
-        """Its stop signal, then after `grace` seconds SIGKILL. A server's container stays, as Compose leaves it."""
-        self._containers.stop(handle.data["id"], grace)
+        """Its stop signal, then after `grace` seconds SIGKILL. A server's containers stay, as Compose leaves them."""
+        stopped = [handle.data["id"]]
+        if not handle.data["job"]:  # which may have several: scale, deploy.replicas
+            running = self._containers.of_project(handle.data["project"], ended=False)
+            stopped += [c.id for c in running if c.service == handle.service and not c.run and c.id not in stopped]
+        with ThreadPoolExecutor(len(stopped)) as pool:
+            list(pool.map(lambda container: self._containers.stop(container, grace), stopped))
 
     @_told
     def discard(self, handle: Handle) -> None:
@@ -241,27 +271,27 @@ class DockerEngine:
     def find(self, project: Project, *, ended: bool = False) -> list[Handle]:
         """The project's containers, whoever started them."""
         found = self._containers.of_project(project.name, ended=ended)
-        return [self._handle_of(container) for container in found if container.running or ended]
+        return [self._handle_of(container, project) for container in found if container.running or ended]
 
     @_told
     def end_runs(self, project: Project) -> list[str]:
         """Ask the supervisors of the project's runs to end; of one out of reach, end the jobs."""
         leases = self._deployment(project).leases
-        others = [lease for lease in leases.all() if lease.owner and lease.owner != self._owner]
-        living = [lease for lease in others if lease.owner and lease.owner.lives(self._client)]
+
+        def living() -> dict[str, Owner]:
+            others = {lease.run: lease.owner for lease in leases.all() if lease.owner and lease.owner != self._owner}
+            return {run: owner for run, owner in others.items() if owner.lives(self._client)}
+
+        found = living()
+        far = {run for run, owner in found.items() if not owner.signal(signal.SIGTERM)}
         patience = _PATIENCE + max((service.stop_grace_period for service in project.services.values()), default=0)
-        for lease in living:
-            assert lease.owner is not None
-            if lease.owner.is_near:
-                lease.owner.signal(signal.SIGTERM)
-            else:
-                for container in self._containers.of_project(project.name, ended=False):
-                    if container.run == lease.run:
-                        self._containers.stop(container.id, 10.0)
         deadline = time.monotonic() + patience
-        while {lease.run for lease in leases.all()} & {lease.run for lease in living} and time.monotonic() < deadline:
+        while living().keys() & found.keys() and time.monotonic() < deadline:
+            for container in self._containers.of_project(project.name, ended=False):
+                if container.run in far:
+                    self._containers.stop(container.id, 10.0)
             time.sleep(_BREATH)
-        return [lease.run for lease in living]
+        return list(found)
 
     @_told
     def remove(self, project: Project, *, volumes: bool) -> None:
@@ -274,8 +304,8 @@ class DockerEngine:
         for container in self._containers.of_project(project.name, ended=True):
             if container.run:
                 self._containers.remove(container.id)
-        words = ["--volumes"] if volumes else []
-        done = made.compose.call("down", "--remove-orphans", *words, ignore_orphans=False)
+        # Not what other files of the same `name:` have started: Compose leaves it, too.
+        done = made.compose.call("down", *(["--volumes"] if volumes else []))
         made.leases.remove()
         made.staged.remove()
         if done.returncode:
@@ -298,54 +328,41 @@ class DockerEngine:
             known = self._deployments.get(project.name)
             if known is not None and known.project is project:
                 return known
-            nesting = nest(project, self.position)
+            nesting = nest(project, self.position, salt=self._salt)
             made = _Deployment(
                 project,
                 kinds(project),
                 nesting,
                 Compose(self._binary, project, nesting.model),
-                Leases(self._client, project.name, self._owner),
-                StagedVolumes(self._client, project.name, nesting),
+                Leases(self._client, project.name, self._owner, lambda text: self._notify("", text)),
+                StagedVolumes(self._client, project.name, nesting, self._owner),
             )
             self._deployments[project.name] = made
             return made
 
-    def _running(self, project: Project) -> frozenset[str]:
-        return frozenset(c.service for c in self._containers.of_project(project.name, ended=False))
-
-    def _sweep(self, project: Project) -> None:
-        """Remove the ended containers of jobs that nobody waits for: those of this process, and of dead ones."""
-        for container in self._containers.of_project(project.name, ended=True):
+    def _sweep(self, made: _Deployment) -> None:
+        """Remove the ended containers of jobs that nobody waits for, and the marks of servers that have ended."""
+        every = self._containers.of_project(made.project.name, ended=True)
+        for container in every:
             if not container.run or container.running or container.owner is None:
                 continue
             if container.owner != self._owner and container.owner.lives(self._client):
                 continue
             if not (container.kept and self._containers.status(container.id).code):
                 self._containers.remove(container.id)
+        running = {container.id for container in every if container.running}
+        for ended in made.leases.marks().keys() - running:
+            made.leases.unmark(ended)
 
-    def _handle_of(self, container: Container, run: str = "") -> Handle:
-        return self._handle(
-            container.service,
-            container.run or run,
-            container.id,
-            container.name,
-            container.created,
-            job=bool(container.run),
-            address=container.address,
-            orphan=container.owner is not None and not container.owner.lives(self._client),
-        )
-
-    def _handle(
-        self,
-        service: str,
-        run: str,
-        id_: str,
-        name: str,
-        began: float,
-        *,
-        job: bool = True,
-        address: str = "",
-        orphan: bool = False,
-    ) -> Handle:
-        data = {"id": id_, "name": name, "job": job, "address": address, "orphan": orphan, "began": began}
-        return Handle(service, self.name, run, {**data, "left": f"docker logs {name}" if self._keep or not job else ""})
+    def _handle_of(self, container: Container, project: Project, run: str = "") -> Handle:
+        data = {
+            "id": container.id,
+            "name": container.name,
+            "project": project.name,
+            "job": bool(container.run),
+            "address": container.address,
+            "orphan": container.owner is not None and not container.owner.lives(self._client),
+            "began": container.created,
+            "left": f"docker logs {container.name}",
+        }
+        return Handle(container.service, self.name, container.run or run, data)

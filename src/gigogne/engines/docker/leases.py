@@ -1,9 +1,10 @@
 """Runs that share servers: who needs which, told by the daemon itself, since runs may be on a host and in containers.
 
-A run holds a *lease* while it lives: an empty volume, whose labels say which services the run needs and which of them
-were there before, started by no run: those are the user's, and stay. A volume is quickly made, and `docker system
-prune` lets it be. A *lock* is a container that is created and never started: the daemon gives its name once, and its
-id never again, so that who breaks a dead run's lock breaks no other. The next run reaps what a killed one leaves.
+A run holds a *lease* while it lives: an empty volume, whose labels say which services the run needs. A *mark*, another
+one, says of a server's container that a run has started it: what has no mark is the user's, and stays. A volume is
+quickly made, and `docker system prune` lets it be. A *lock* is a container that is created and never started: the
+daemon gives its name once, and its id never again, so that who breaks a dead run's lock breaks no other. The next run
+reaps what a killed one leaves.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gigogne.engines.docker.empty import create_empty
 from gigogne.engines.docker.owner import Owner
@@ -23,102 +24,111 @@ if TYPE_CHECKING:
 
 __all__ = ["Lease", "Leases"]
 
-_PROJECT, _RUN, _LOCK, _OWNER, _NEEDS, _FOUND = (
-    "gigogne.project",
-    "gigogne.lease",
-    "gigogne.lock",
-    "gigogne.owner",
-    "gigogne.needs",
-    "gigogne.found",
-)
-# Who waits for a lock looks again so often, in seconds.
-_BREATH = 0.1
+_PROJECT, _OWNER = "gigogne.project", "gigogne.owner"
+_RUN, _NEEDS = "gigogne.lease", "gigogne.needs"
+_SERVER, _STARTED = "gigogne.server", "gigogne.started"
+_LOCK = "gigogne.lock"
+# Who waits for a lock looks again so often, and after a while says for whom it waits; in seconds.
+_BREATH, _LONG = 0.1, 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What one run of a project needs.
-
-    `found` are the servers that ran already and that no run had started; `volume` is the lease itself.
-    """
+    """What one run of a project needs; `volume` is the lease itself."""
 
     run: str
     needs: frozenset[str]
-    found: frozenset[str]
     owner: Owner | None
     volume: str
 
 
 class Leases:
-    """The leases of one project."""
+    """The leases, marks and locks of one project; `tell` hears for whom somebody waits."""
 
-    def __init__(self, client: DockerClient, project: str, owner: Owner) -> None:
+    def __init__(self, client: DockerClient, project: str, owner: Owner, tell: Callable[[str], None]) -> None:
         self._client = client
         self._project = project
         self._owner = owner
+        self._tell = tell
         self._labels = {_PROJECT: project, _OWNER: str(owner)}
 
-    def take(self, run: str, needs: Sequence[str], running: Callable[[], frozenset[str]]) -> frozenset[str]:
-        """Write down what a run needs, take over what dead runs have left, and return what the other runs need."""
-        others = [lease for lease in self.all() if lease.run != run]
-        started = {name for lease in others for name in lease.needs - lease.found}
-        found = (running() & frozenset(needs)) - started
-        labels = {_RUN: run, _NEEDS: json.dumps(sorted(needs)), _FOUND: json.dumps(sorted(found))}
+    def take(self, run: str, needs: Sequence[str]) -> frozenset[str]:
+        """Write down what a run needs, and return what the other runs need."""
+        labels = {_RUN: run, _NEEDS: json.dumps(sorted(needs))}
         self._client.api.create_volume(f"{self._project}-gigogne-run-{run}", labels=self._labels | labels)
-        return frozenset(name for lease in others if self._live(lease) for name in lease.needs)
+        return self.needed(besides=run)
 
-    def give_back(self, run: str) -> frozenset[str]:
-        """The services that others need: other runs, and those who had started them before this run found them."""
-        leases = self.all()
-        mine = [lease for lease in leases if lease.run == run]
-        others = [lease for lease in leases if lease.run != run and self._live(lease)]
-        return frozenset(
-            [name for lease in others for name in lease.needs] + [name for lease in mine for name in lease.found]
-        )
+    def needed(self, *, besides: str = "") -> frozenset[str]:
+        """The services that the living runs need."""
+        others = [lease for lease in self.all() if lease.run != besides and self._live(lease)]
+        return frozenset(name for lease in others for name in lease.needs)
 
     def drop(self, run: str) -> None:
-        """The run needs nothing any more; the leases of dead runs whose servers it has seen to go with its own."""
-        leases = self.all()
-        mine = frozenset(name for lease in leases if lease.run == run for name in lease.needs)
-        for lease in leases:
-            if lease.run == run or (not self._live(lease) and lease.needs - lease.found <= mine):
-                self._drop(lease)
+        """The run needs nothing any more; the leases of dead runs go with its own."""
+        for lease in self.all():
+            if lease.run == run or not self._live(lease):
+                self._remove_volume(lease.volume)
         self._break_locks()
 
     def remove(self) -> None:
-        """Remove what dead runs have left."""
+        """Remove what runs have left, also those out of sight: nothing of the project runs any more."""
         for lease in self.all():
-            if not self._live(lease):
-                self._drop(lease)
+            self._remove_volume(lease.volume)
+        for container in self.marks():
+            self.unmark(container)
         self._break_locks()
+
+    def mark(self, container: str, started: str) -> None:
+        """Note that a run has started a server's container, at that time."""
+        self.unmark(container)
+        self._client.api.create_volume(
+            self._mark(container), labels=self._labels | {_SERVER: container, _STARTED: started}
+        )
+
+    def unmark(self, container: str) -> None:
+        """It has ended: who starts it next may be the user."""
+        self._remove_volume(self._mark(container))
+
+    def marks(self) -> dict[str, str]:
+        """The containers that runs have started, by id, and when."""
+        return {each["Labels"][_SERVER]: each["Labels"][_STARTED] for each in self._volumes(_SERVER)}
+
+    def _mark(self, container: str) -> str:
+        return f"{self._project}-gigogne-server-{container[:12]}"
 
     def all(self) -> list[Lease]:
         """All leases, of the living and the dead."""
-        filters = {"label": [f"{_PROJECT}={self._project}", _RUN]}
         return [
             Lease(
                 run=each["Labels"][_RUN],
                 needs=frozenset(json.loads(each["Labels"][_NEEDS])),
-                found=frozenset(json.loads(each["Labels"][_FOUND])),
                 owner=Owner.read(each["Labels"].get(_OWNER, "")),
                 volume=each["Name"],
             )
-            for each in self._client.api.volumes(filters=filters)["Volumes"] or ()
+            for each in self._volumes(_RUN)
         ]
 
     @contextlib.contextmanager
     def alone(self, doing: str, hurry: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """While it holds, no other run of the project does the same; who is in a hurry goes on without."""
-        lock, name = None, f"{self._project}-gigogne-{doing}"
+        lock, name, began = None, f"{self._project}-gigogne-{doing}", time.monotonic()
+        told = False
         while lock is None and not hurry():
             lock = self._lock(name, doing)
             if lock is None and not self._break(name):
+                if not told and time.monotonic() - began > _LONG:
+                    told = True
+                    self._tell(f"waits for another run of {self._project}; if there is none: docker rm {name}")
                 time.sleep(_BREATH)
         try:
             yield
         finally:
             if lock is not None:
                 self._remove(lock)
+
+    def _volumes(self, label: str) -> list[dict[str, Any]]:
+        filters = {"label": [f"{_PROJECT}={self._project}", label]}
+        return list(self._client.api.volumes(filters=filters)["Volumes"] or ())
 
     def _break_locks(self) -> None:
         """Remove the locks that dead runs have left: nobody may ever want them again."""
@@ -156,11 +166,11 @@ class Leases:
                 return None
             raise
 
-    def _drop(self, lease: Lease) -> None:
+    def _remove_volume(self, name: str) -> None:
         from docker.errors import APIError
 
-        with contextlib.suppress(APIError):  # another run was quicker
-            self._client.api.remove_volume(lease.volume)
+        with contextlib.suppress(APIError):  # it is not there, or another run was quicker
+            self._client.api.remove_volume(name)
 
     def _remove(self, container: str) -> None:
         from docker.errors import APIError

@@ -127,7 +127,10 @@ def _line(stream: Literal["stdout", "stderr"], text: bytes, moment: float) -> Li
 def _frames(raw: Any) -> Iterator[tuple[Literal["stdout", "stderr"], bytes]]:
     while header := _exactly(raw, _HEADER.size):
         number, length = _HEADER.unpack(header)
-        yield _STREAMS.get(number, "stdout"), _exactly(raw, length)
+        text = _exactly(raw, length)
+        if length and not text:
+            raise EOFError
+        yield _STREAMS.get(number, "stdout"), text
 
 
 def _rows(raw: Any) -> Iterator[tuple[Literal["stdout", "stderr"], bytes]]:

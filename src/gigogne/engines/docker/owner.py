@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import hashlib
 import json
 import os
 import platform
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Owner"]
 
-# The start of a process as two clocks tell it, in seconds.
+# The start of a process as it is told twice.
 _TOLERANCE = 1.0
 
 
@@ -32,7 +32,7 @@ class Owner:
         boot: Which start of the kernel; empty where the system does not tell.
         namespace: Whose process ids they are: containers count from 1 each.
         pid: The process id there.
-        began: When the process was started, in seconds since the epoch.
+        began: When the process was started, as the system tells it without the clock: `_start_of`.
         container: The id of the container that it is in, as the daemon knows it; empty on a host.
     """
 
@@ -46,7 +46,7 @@ class Owner:
     @classmethod
     def this_process(cls, container: str) -> Owner:
         """The process that calls, in a container or on a host."""
-        return cls(*_here(), os.getpid(), round(psutil.Process().create_time(), 2), container)
+        return cls(*_here(), os.getpid(), _start_of(psutil.Process()), container)
 
     @classmethod
     def read(cls, label: str) -> Owner | None:
@@ -70,8 +70,8 @@ class Owner:
         if self.is_near:
             try:
                 process = psutil.Process(self.pid)
-                near = abs(process.create_time() - self.began) < _TOLERANCE
-                return near and process.status() != psutil.STATUS_ZOMBIE
+                same = abs(_start_of(process) - self.began) < _TOLERANCE
+                return same and process.status() != psutil.STATUS_ZOMBIE
             except psutil.NoSuchProcess:
                 return False
         machine, boot, _ = _here()
@@ -79,10 +79,26 @@ class Owner:
             return False  # the machine has been started anew since
         return not self.container or _runs(client, self.container)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to it; it has to be near."""
-        with contextlib.suppress(psutil.NoSuchProcess):
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal to it; whether it is near, and ours to be sent one."""
+        if not self.is_near:
+            return False
+        try:
             psutil.Process(self.pid).send_signal(number)
+        except psutil.AccessDenied:
+            return False
+        except psutil.NoSuchProcess:
+            pass
+        return True
+
+
+def _start_of(process: psutil.Process) -> float:
+    """When a process was started: on Linux in clock ticks since the boot, which no change of the clock moves."""
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
+    except OSError:
+        return process.create_time()
+    return float(stat.rpartition(")")[2].split()[19])
 
 
 def _runs(client: DockerClient, container: str) -> bool:
@@ -97,10 +113,14 @@ def _runs(client: DockerClient, container: str) -> bool:
 @functools.cache
 def _here() -> tuple[str, str, str]:
     """Machine, boot and process namespace of this process."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    namespace = Path("/proc/self/ns/pid")
-    return (
-        platform.node(),
-        boot.read_text(encoding="ascii").strip() if boot.exists() else "",
-        str(namespace.readlink()) if namespace.is_symlink() else "",
-    )
+    boot, namespace = _text("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    # Many machines are named localhost. The id itself is nobody else's business.
+    machine_id = hashlib.sha256(_text("/etc/machine-id").encode()).hexdigest()[:8]
+    return f"{platform.node()}-{machine_id}", boot, str(namespace.readlink()) if namespace.is_symlink() else ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

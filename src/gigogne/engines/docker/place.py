@@ -134,8 +134,8 @@ def find_place(client: DockerClient, directory: Path | None = None, *, traces: T
 
     Args:
         client: The daemon.
-        directory: The project's directory: where the daemon shares it, and not the directory of temporary files, that
-            is enough.
+        directory: The project's directory: whether the daemon shares it decides. Where nothing can be written in it,
+            or none is given, the directory of temporary files does.
         traces: What tells of the container; by default what this process finds.
 
     Raises:
@@ -150,8 +150,9 @@ def find_place(client: DockerClient, directory: Path | None = None, *, traces: T
         if found is not None:
             mounts = mount_points(found, _inspector(client))
             return Place(PlaceKind.OUTSIDE, mounts, found["Id"], version)
-        folders = [Path(tempfile.gettempdir()), *([directory] if directory else [])]
-        shared = any(_is_shared(client, folder) for folder in folders)
+        folders = [*([directory] if directory else []), Path(tempfile.gettempdir())]
+        answers = (_is_shared(client, folder) for folder in folders)
+        shared = next((answer for answer in answers if answer is not None), False)
         return Place(PlaceKind.INSIDE if shared else PlaceKind.REMOTE, engine_version=version)
 
 
@@ -219,8 +220,8 @@ def _subpaths(inspected: Mapping[str, Any], inspect: _Inspect) -> Iterator[tuple
         yield mount["Target"], (mount.get("VolumeOptions") or {}).get("Subpath", "")
 
 
-def _is_shared(client: DockerClient, folder: Path) -> bool:
-    """Whether the daemon sees the files of a folder: it reads random bytes back from one."""
+def _is_shared(client: DockerClient, folder: Path) -> bool | None:
+    """Whether the daemon sees the files of a folder: it reads random bytes back from one. None if none can be made."""
     from docker.errors import APIError
 
     said = secrets.token_bytes(32)
@@ -231,7 +232,7 @@ def _is_shared(client: DockerClient, folder: Path) -> bool:
             file = made.resolve() / "probe"
             file.write_bytes(said)
         except OSError:
-            return False  # nothing can be written there
+            return None
         try:
             return _read_back(client, file) == said
         except APIError as error:

@@ -6,12 +6,14 @@ import errno
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from gigogne.core.model import Kind, Port, Problem, Project, Service
 from gigogne.core.place import Place
 from gigogne.engines.docker.compose import Compose
 from gigogne.engines.docker.containers import Container
+from gigogne.engines.docker.leases import Leases
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -26,6 +28,7 @@ def problems_of(
     running: Sequence[Container],
     client: DockerClient,
     compose: Compose,
+    leases: Leases,
     place: Place,
 ) -> Iterator[Problem]:
     """The problems of these services. A daemon that shares this disk shares its ports, too."""
@@ -38,7 +41,13 @@ def problems_of(
         if kinds[name] is Kind.JOB:
             yield from _several(project.services[name])
             yield from _tries(project.services[name])
-    starting = [project.services[name] for name in services if name not in up]
+    # Another run may be starting the same server at this moment: then the port is its own.
+    coming = leases.needed()
+    starting = [
+        project.services[name]
+        for name in services
+        if name not in up and not (name in coming and kinds[name] is Kind.SERVER)
+    ]
     yield from _taken_ports(starting, client, local=local)
     adopted = [name for name in services if name in up and kinds[name] is Kind.SERVER]
     if adopted and local:
@@ -113,22 +122,33 @@ def _taken_ports(services: Sequence[Service], client: DockerClient, *, local: bo
     wanted = [(service, port) for service in services for port in service.ports if port.published.isdecimal()]
     if not wanted:
         return
-    holders = {
-        (int(port["PublicPort"]), port["Type"]): each["Names"][0].removeprefix("/")
+    held = [
+        (each, published["IP"], published["PublicPort"], published["Type"])
         for each in client.api.containers()
-        for port in each.get("Ports") or ()
-        if port.get("PublicPort")
-    }
+        for published in each.get("Ports") or ()
+        if published.get("PublicPort")
+    ]
     for service, port in wanted:
-        holder = holders.get((int(port.published), port.protocol))
-        if holder or (local and _in_use(port)):
-            by, stop = (f"the container {holder}", f"docker stop {holder}") if holder else ("another program", "end it")
+        holders = [
+            (each["Names"] or ["one that is being removed"])[0].removeprefix("/")
+            for each, ip, number, kind in held
+            if (number, kind) == (int(port.published), port.protocol) and _meet(ip, port.host_ip)
+        ]
+        if holders or (local and _in_use(port)):
+            by = f"the container {holders[0]}" if holders else "another program"
+            stop = f"docker stop {holders[0]}" if holders else "end it"
             yield Problem(
                 service.name,
                 f"services.{service.name}.ports",
                 f"port {port.published} of this machine is taken by {by}",
                 f"{stop}, or publish another port",
             )
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether who listens on the one address listens on the other, too."""
+    everywhere = any(not address or ip_address(address).is_unspecified for address in (one, other))
+    return everywhere or one == other
 
 
 def _in_use(port: Port) -> bool:

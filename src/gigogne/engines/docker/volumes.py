@@ -6,27 +6,30 @@ import contextlib
 import os
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING
 
 from gigogne.core.nesting import Nesting, Staged
 from gigogne.engines.docker.empty import create_empty
+from gigogne.engines.docker.owner import Owner
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 __all__ = ["StagedVolumes"]
 
-_PROJECT, _STAGED = "gigogne.project", "gigogne.staged"
+_PROJECT, _STAGED, _OWNER = "gigogne.project", "gigogne.staged", "gigogne.owner"
 _TARGET = "/staged"
 
 
 class StagedVolumes:
     """The volumes of a project that hold copies of files of this place."""
 
-    def __init__(self, client: DockerClient, project: str, nesting: Nesting) -> None:
+    def __init__(self, client: DockerClient, project: str, nesting: Nesting, owner: Owner) -> None:
         self._client = client
         self._project = project
+        self._owner = owner
+        self._labels = {_PROJECT: project, _STAGED: "", _OWNER: str(owner)}
         self._staged = nesting.staged
         self._brought: set[str] = set()
         self._lock = threading.Lock()
@@ -40,24 +43,30 @@ class StagedVolumes:
                     self._brought.add(staged.volume)
 
     def remove(self) -> None:
-        """Remove the volumes that no container uses, and what a killed copy has left."""
+        """Remove what this owner and dead ones have brought, but what a server uses that stays up."""
         from docker.errors import APIError
 
         filters = {"label": [f"{_PROJECT}={self._project}", _STAGED]}
         for left in self._client.api.containers(all=True, filters=filters):
-            with contextlib.suppress(APIError):
-                self._client.api.remove_container(left["Id"], force=True)
+            if self._over(left["Labels"]):  # killed in the middle of a copy
+                with contextlib.suppress(APIError):
+                    self._client.api.remove_container(left["Id"], force=True)
         for volume in self._client.api.volumes(filters=filters)["Volumes"] or ():
-            with contextlib.suppress(APIError):  # in use: by a server that stays up
-                self._client.api.remove_volume(volume["Name"])
+            if self._over(volume["Labels"]):
+                with contextlib.suppress(APIError):
+                    self._client.api.remove_volume(volume["Name"])
+
+    def _over(self, labels: Mapping[str, str]) -> bool:
+        owner = Owner.read(labels.get(_OWNER, ""))
+        return owner is None or owner == self._owner or not owner.lives(self._client)
 
     def _copy(self, staged: Staged) -> None:
         api = self._client.api
-        api.create_volume(staged.volume, labels={_PROJECT: self._project, _STAGED: staged.service})
+        api.create_volume(staged.volume, labels=self._labels)
         # Never started: the daemon reads archives into the volumes of a container that was only made, too.
         made = create_empty(
             self._client,
-            labels={_PROJECT: self._project, _STAGED: staged.service},
+            labels=self._labels,
             host_config=api.create_host_config(binds=[f"{staged.volume}:{_TARGET}"]),
         )
         try:

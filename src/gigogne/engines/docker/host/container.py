@@ -7,12 +7,14 @@ of the user's variables and never a value: those go from process to daemon, by t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from gigogne.core.model import MountType, Project
+from gigogne.core.place import LocalDisk, PathKind
 
 __all__ = [
     "HOSTED",
@@ -143,20 +145,66 @@ def where_hosted(path: Path, root: Path) -> str | None:
     return str(HOSTED / path.relative_to(root).as_posix()) if path.is_relative_to(root) else None
 
 
-def sources_elsewhere(project: Project, root: Path) -> Iterator[Bind]:
-    """The bind sources of the project that lie elsewhere: mounted at the same path, they mean the same in there.
+def sources_elsewhere(project: Project, root: Path, files: Sequence[Path] = ()) -> list[Bind]:
+    """The files and directories of the project that lie elsewhere, mounted so that their names mean the same in there.
 
+    A name may be a path, or the way there from the project: `~/.aws` is at its own path, `../data` beside the project.
     Not those in whose place the host container has something of its own.
+
+    Args:
+        project: The project.
+        root: What is mounted as the project.
+        files: The files that Compose reads; they and secrets, configs and Dockerfiles are read-only.
     """
-    wanted: dict[str, bool] = {}
+    wanted = dict.fromkeys((str(path) for path in (*files, *_read_elsewhere(project))), True)
     for mount in (mount for service in project.services.values() for mount in service.mounts):
-        source = Path(mount.source)
-        if mount.type is MountType.BIND and mount.source.startswith("/") and not source.is_relative_to(root):
+        if mount.type is MountType.BIND:
             wanted[mount.source] = wanted.get(mount.source, True) and mount.read_only
-    for path, read_only in sorted(wanted.items()):
-        covers = any(PurePosixPath(own).is_relative_to(path) for own in _ITS_OWN)
-        if not covers and Path(path).exists() and not Path(path).is_socket():
-            yield Bind(path, path, read_only)
+    here = {
+        source: read_only
+        for source, read_only in sorted(wanted.items())
+        if Path(source).is_absolute()
+        and not Path(source).is_relative_to(root)
+        and LocalDisk().kind(source) in (PathKind.FILE, PathKind.DIRECTORY)
+    }
+    own = {source: Bind(source, source, ro) for source, ro in here.items() if _is_free(source)}
+    beside = {target: Bind(s, target, ro) for s, ro in here.items() if (target := _beside(s, root))}
+    found = {**beside, **own}
+    return [bind for bind in found.values() if not any(_holds(other, bind) for other in found.values())]
+
+
+def _read_elsewhere(project: Project) -> Iterator[str | Path]:
+    """What Compose itself reads of a project besides its files: secrets, configs, what is built."""
+    for key in ("secrets", "configs"):
+        for entry in (project.raw.get(key) or {}).values():
+            yield ((entry or {}).get("file") or "").replace("$$", "$")
+    for build in (service.build for service in project.services.values() if service.build):
+        yield from (build.context, *([build.dockerfile] if build.dockerfile else []))
+
+
+def _is_free(path: str) -> bool:
+    """Whether a path of this machine hides nothing of the host container in the same place."""
+    own = (*_ITS_OWN, home())
+    return path.startswith("/") and not any(PurePosixPath(each).is_relative_to(path) for each in own)
+
+
+def _beside(source: str, root: Path) -> str | None:
+    """Where a relative path of the project leads in the host container; None where that has something of its own."""
+    try:
+        way = Path(os.path.relpath(source, root)).as_posix()
+    except ValueError:  # on another drive
+        return None
+    target = posixpath.normpath(HOSTED / way)
+    inside = any(PurePosixPath(target).is_relative_to(own) for own in (*_ITS_OWN, home()))
+    return target if _is_free(target) and not inside else None
+
+
+def _holds(other: Bind, bind: Bind) -> bool:
+    """Whether what a bind brings is there already, below another one: then that would be a mount in a mount."""
+    if other is bind or not Path(bind.source).is_relative_to(other.source):
+        return False
+    way = Path(bind.source).relative_to(other.source).as_posix()
+    return posixpath.join(other.target, way) == bind.target and (bind.read_only or not other.read_only)
 
 
 def home() -> str:
