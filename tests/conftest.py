@@ -35,6 +35,8 @@ def pytest_configure() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip by name what this machine cannot run; with CI=true a missing runtime fails instead."""
+    if item.get_closest_marker("full") and os.environ.get("CI_LEVEL") != "full":
+        pytest.skip("it takes long: CI_LEVEL=full runs it")
     if item.get_closest_marker("sandbox"):
         _require("sandbox", _missing_sandbox(), waived="GIGOGNE_TEST_NO_USERNS")
     if item.get_closest_marker("docker"):

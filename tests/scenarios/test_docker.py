@@ -117,7 +117,8 @@ def test_an_adopted_server_with_other_settings_is_told(workspace: Workspace) -> 
 def test_a_stopped_server_starts_with_the_settings_of_now(workspace: Workspace) -> None:
     """A stopped container is nobody's work: with changed settings it is made anew."""
     probe = "    command: [sh, -c, 'wget -qO- http://db:8000/password']\n"
-    server = SERVER.replace("command: [sh", "environment: {PASSWORD: '1'}\n    command: [sh").replace(
+    settings = "environment: {PASSWORD: '1'}\n    stop_signal: KILL\n    command: [sh"
+    server = SERVER.replace("command: [sh", settings).replace(
         "while :; do sleep 0.1; done", "mkdir /www; echo $$PASSWORD > /www/password; exec httpd -f -p 8000 -h /www"
     )
     workspace.write({"compose.yml": f"name: dock-anew\nservices:{server}{JOB}{probe}"})

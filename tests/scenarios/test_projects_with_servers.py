@@ -123,6 +123,7 @@ def test_the_bucket_maker_of_minio_is_refused(workspace: Workspace) -> None:
     assert "services.create-bucket.image: the image minio/mc can only run in Docker" in said
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("way")
 def test_a_run_is_logged_to_mlflow(workspace: Workspace) -> None:
     """The tracking server of an image without a build, an old release: parameters, metrics and artifacts arrive."""

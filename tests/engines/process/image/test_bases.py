@@ -261,6 +261,7 @@ def test_airflow_from_its_image_alone(workspace: Workspace) -> None:
     assert said == ["3.3.2", "50000", "/opt/airflow", "/home/airflow /opt/airflow"]
 
 
+@pytest.mark.full
 @pytest.mark.sandbox
 def test_mlflow_from_its_image_alone(workspace: Workspace) -> None:
     """The real MLflow, from the name of its image: its server answers to a client."""
