@@ -8,6 +8,7 @@ from typing import Any
 
 from gigogne.core.durations import seconds
 from gigogne.core.model import (
+    DELIVERED,
     Build,
     Condition,
     Dependency,
@@ -21,9 +22,6 @@ from gigogne.core.model import (
 
 __all__ = ["healthcheck_of", "project_of"]
 
-# What Compose delivers as files, and where: secrets in a folder of their own, configs at the root.
-_FILES = {"secrets": "/run/secrets", "configs": "/"}
-
 
 def project_of(
     raw: Mapping[str, Any],
@@ -36,7 +34,7 @@ def project_of(
 ) -> Project:
     """The typed project of a canonical model; `variables` are those that its secrets and configs come from."""
     plain = _unescaped(raw)
-    delivered = {key: _with_content(plain.get(key) or {}, variables or {}) for key in _FILES}
+    delivered = {key: _with_content(plain.get(key) or {}, variables or {}) for key in DELIVERED}
     services = {name: _service(name, value, delivered) for name, value in plain.get("services", {}).items()}
     volumes = {key: (value or {}).get("name", key) for key, value in plain.get("volumes", {}).items()}
     return Project(
@@ -76,7 +74,7 @@ def _service(name: str, raw: Mapping[str, Any], files: Mapping[str, Mapping[str,
         mounts=(
             *map(_mount, raw.get("volumes") or ()),
             *map(_tmpfs, raw.get("tmpfs") or ()),
-            *(mount for key in _FILES for mount in _delivered(raw.get(key) or (), files[key], _FILES[key])),
+            *(mount for key in DELIVERED for mount in _delivered(raw.get(key) or (), files[key], DELIVERED[key])),
         ),
         ports=tuple(map(_port, raw.get("ports") or ())),
         expose=tuple(map(str, raw.get("expose") or ())),

@@ -15,12 +15,10 @@ from gigogne.compose.explanation import MountPath
 from gigogne.compose.layers import Layer, Source, discards_lower
 from gigogne.compose.locate import Location
 from gigogne.compose.nodes import field, items
-from gigogne.core.model import Mount, MountType, Project, Service
+from gigogne.core.model import DELIVERED, Mount, MountType, Project, Service
 
 __all__ = ["mount_paths"]
 
-# Where Compose puts what it delivers as files.
-_FOLDERS = {"secrets": "/run/secrets", "configs": "/"}
 _ORIGINS = ("file", "environment", "content")
 _MOST_ENTRIES = 10_000
 
@@ -50,7 +48,7 @@ def mount_paths(
     others = {
         target: chain[0]
         for target, chain in lines.items()
-        if chain[0].section in _FOLDERS and not chain[0].text.startswith("file: ")
+        if chain[0].section in DELIVERED and not chain[0].text.startswith("file: ")
     }
     mounts = [mount for mount in service.mounts if mount.target not in others]
     found = [
@@ -104,7 +102,7 @@ def _path(project: Project, service: Service, mount: Mount, lines: Sequence[_Lin
     else:
         content = "empty at each start" if mount.type is MountType.TMPFS else ""
     return MountPath(
-        kind=lines[0].section.removesuffix("s") if lines and lines[0].section in _FOLDERS else kind,
+        kind=lines[0].section.removesuffix("s") if lines and lines[0].section in DELIVERED else kind,
         written=lines[0].text if lines else "",
         where=lines[0].where if lines else None,
         source=source,
@@ -153,7 +151,7 @@ def _content(path: Path) -> str:
 
 def _delivered(service: Service, every: Sequence[Source]) -> Iterator[tuple[str, _Line]]:
     """Secrets and configs by target. Of an inline one only that it is inline: its content may be a secret."""
-    for section, folder in _FOLDERS.items():
+    for section, folder in DELIVERED.items():
         for entry in service.raw.get(section) or ():
             target = str(PurePosixPath(folder, entry.get("target") or entry["source"]))
             for source in every:

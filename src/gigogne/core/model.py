@@ -15,6 +15,7 @@ from typing import Any
 from gigogne.core.durations import seconds
 
 __all__ = [
+    "DELIVERED",
     "Build",
     "Condition",
     "Dependency",
@@ -27,6 +28,9 @@ __all__ = [
     "Project",
     "Service",
 ]
+
+# What Compose delivers as files, and where: secrets in a folder of their own, configs at the root.
+DELIVERED = {"secrets": "/run/secrets", "configs": "/"}
 
 
 class Condition(StrEnum):

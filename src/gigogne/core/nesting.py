@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from gigogne.core.graph import kinds
-from gigogne.core.model import Kind, Problem, Project
+from gigogne.core.model import DELIVERED, Kind, Problem, Project
 from gigogne.core.place import (
     Disk,
     LocalDisk,
@@ -31,9 +31,6 @@ from gigogne.core.place import (
 )
 
 __all__ = ["MountPoint", "Nesting", "Place", "PlaceKind", "Staged", "nest"]
-
-# Where Compose puts what it delivers as files.
-_FOLDERS = {"secrets": "/run/secrets", "configs": "/"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +150,7 @@ class _Translation:
         self._name = project.name
         self._salt = salt
         self._volumes: Mapping[str, Any] = project.raw.get("volumes") or {}
-        self._files = {key: project.raw.get(key) or {} for key in _FOLDERS}
+        self._files = {key: project.raw.get(key) or {} for key in DELIVERED}
         self._place = place
         self._disk = disk
         self._mounts = resolved(place.mounts, disk)
@@ -167,7 +164,7 @@ class _Translation:
         else:
             total = self._translated(name, raw, files)
             made |= {"volumes": list(total.entries)} if total.entries or raw.get("volumes") else {}
-            made |= {key: [e for e in raw[key] if not self._file(key, e)] for key in _FOLDERS if raw.get(key)}
+            made |= {key: [e for e in raw[key] if not self._file(key, e)] for key in DELIVERED if raw.get(key)}
         if kind is Kind.JOB and made.get("volumes"):
             made["volumes"] = [_strict(entry) for entry in made["volumes"]]
         for delivery in self._devices(name, raw):
@@ -283,7 +280,7 @@ class _Translation:
 
     def _delivered(self, service: str, raw: Mapping[str, Any]) -> Iterator[_Bind]:
         """The secrets and configs that are files, as the binds that Compose makes of them."""
-        for key, folder in _FOLDERS.items():
+        for key, folder in DELIVERED.items():
             for entry in raw.get(key) or ():
                 if file := self._file(key, entry):
                     target = posixpath.join(folder, _plain(entry.get("target") or entry["source"]))

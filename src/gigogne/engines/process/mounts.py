@@ -6,12 +6,10 @@ import posixpath
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from gigogne.core.model import Mount, MountType, Problem, Project, Service
+from gigogne.core.model import DELIVERED, Mount, MountType, Problem, Project, Service
 from gigogne.engines.process.paths import Paths
 
 __all__ = ["external_volumes", "mount_problems"]
-
-_SECRETS = "/run/secrets"
 
 
 def external_volumes(project: Project) -> frozenset[str]:
@@ -71,7 +69,7 @@ def _without_a_file(
 def _is_read(service: Service, mount: Mount) -> bool:
     """Whether a variable such as POSTGRES_PASSWORD_FILE names it."""
     named = (value for name, value in service.environment.items() if name.endswith("_FILE"))
-    return any(posixpath.join(_SECRETS, value) == mount.target for value in named)
+    return any(posixpath.join(DELIVERED["secrets"], value) == mount.target for value in named)
 
 
 def _missing_source(service: Service, mount: Mount) -> Problem:
@@ -88,7 +86,7 @@ def _missing_source(service: Service, mount: Mount) -> Problem:
 
 def _key_of(service: Service, mount: Mount) -> str:
     """The key that asks for the mount: a secret or a config that is a file is a bind, too."""
-    for key, folder in (("secrets", _SECRETS), ("configs", "/")):
+    for key, folder in DELIVERED.items():
         entries = service.raw.get(key) or ()
         if any(posixpath.join(folder, entry.get("target") or entry["source"]) == mount.target for entry in entries):
             return key
