@@ -116,17 +116,18 @@ class Containers:
 
         silences = self._silence.times
         deadline = None if timeout is None else time.monotonic() + timeout
-        while (status := self.status(container)).state is not State.EXITED:
+        status = self.status(container)
+        while status.state is not State.EXITED:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 break
             try:
                 self._client.api.wait(container, timeout=None if left is None else ceil(left))
-            except NotFound:
+            except (NotFound, RequestException, EngineError):  # the time is over, or the connection broke
+                status = self.status(container)  # tells which
                 continue
-            except (RequestException, EngineError):  # the time is over, or the connection broke: `status` tells which
-                continue
-            if self.status(container).state is not State.EXITED:
+            status = self.status(container)
+            if status.state is not State.EXITED:
                 time.sleep(_PAUSE)  # its restart policy starts it again
         if status.code and self._silence.times > silences:
             return replace(status, detail="ended while the Docker daemon was started anew")
