@@ -9,13 +9,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gigogne.core.model import Project
+from gigogne.engines.session import own_session
 from gigogne.errors import EngineError
 
 __all__ = ["Compose", "as_input", "last_words", "plainly"]
@@ -109,7 +109,7 @@ class Compose:
                 env=environment,
                 encoding="utf-8",
                 errors="replace",
-                **_out_of_reach_of_ctrl_c(),
+                **own_session(),
             )
         except OSError as error:
             raise EngineError(
@@ -143,10 +143,3 @@ def _feed(process: subprocess.Popen[str], text: str) -> None:
         process.stdin.close()
     except OSError:  # it ended without reading all of it, and says why itself
         pass
-
-
-def _out_of_reach_of_ctrl_c() -> dict[str, Any]:
-    """A terminal's Ctrl-C goes to every process of its group: Gigogne alone shall act on it."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}

@@ -22,8 +22,9 @@ from gigogne.engines.process.launch import Launch, make_launch, require_program
 from gigogne.engines.process.network import Network
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.portable import portable_command
-from gigogne.engines.process.processes import Process, end_family, own_session, spawn
+from gigogne.engines.process.processes import Process, end_family, spawn
 from gigogne.engines.process.sandbox import Bubblewrap, sandbox_command, sandbox_exec
+from gigogne.engines.session import own_session
 from gigogne.errors import ServiceError
 
 __all__ = ["BuiltService"]

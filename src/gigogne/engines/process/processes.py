@@ -22,13 +22,11 @@ from typing import Any
 import psutil
 
 from gigogne.engines.process.command import Command
+from gigogne.engines.session import own_session
 
-__all__ = ["Process", "end_family", "exit_code", "own_session", "spawn"]
+__all__ = ["Process", "end_family", "exit_code", "spawn"]
 
 _POLL, _LONGEST_POLL = 0.02, 0.3
-_POLL_FIRST, _POLL_LAST = 0.001, 0.05
-# A line longer than this comes in pieces: memory stays flat whatever a service prints.
-_LINE_MAX = 65536
 # Bubblewrap reports its child within milliseconds; a loaded machine may take longer.
 _CHILD_TIMEOUT = 5.0
 
@@ -214,13 +212,6 @@ def end_family(process: psutil.Process) -> None:
         for member in [*process.children(recursive=True), process]:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 member.kill()
-
-
-def own_session() -> dict[str, Any]:
-    """The options of `Popen` for a process that Ctrl-C and the end of this one do not reach."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
 
 
 def _created(pid: int) -> float:

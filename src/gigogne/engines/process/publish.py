@@ -19,7 +19,8 @@ from pathlib import Path
 
 from gigogne.engines.process.addresses import Endpoint
 from gigogne.engines.process.embedded.relay import accept_for
-from gigogne.engines.process.processes import Process, own_session
+from gigogne.engines.process.processes import Process
+from gigogne.engines.session import own_session
 
 __all__ = ["main", "publish"]
 
