@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import gigogne
+from gigogne.choice import ENGINES
 from gigogne.cli.console import Printer
 from gigogne.cli.nest import nest
-from gigogne.cli.options import ENGINES, Common, common_options
+from gigogne.cli.options import Common, common_options
 from gigogne.compose import load_project
 from gigogne.core.plan import make_plan
 from gigogne.errors import EngineError, GigogneError

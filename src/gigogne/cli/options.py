@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
+from gigogne.choice import ENGINES
 from gigogne.compose import LoadOptions
 
-__all__ = ["ENGINES", "Common", "common_options"]
-
-ENGINES = ("auto", "process", "docker")
+__all__ = ["Common", "common_options"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gigogne.choice import asked_engine, choose_engine, every_engine
 from gigogne.cli.console import Printer
-from gigogne.cli.engines import asked_engine, choose_engine, every_engine
 from gigogne.cli.observe import as_table, moment, observed, show_logs
 from gigogne.cli.options import Common
 from gigogne.cli.summary import Watermark, summary

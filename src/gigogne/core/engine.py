@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from gigogne.core.model import Mount, Problem, Project, Service
 
-__all__ = ["Engine", "Handle", "Line", "Run", "State", "Status"]
+__all__ = ["Detached", "Engine", "Handle", "Line", "Run", "State", "Status"]
 
 
 class State(StrEnum):
@@ -42,23 +42,46 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line that a service wrote, without its line end; `time` is when it was seen, in seconds since the epoch."""
+    """One line that a service wrote, without its line end; `time` is when it was seen, in seconds since the epoch.
+
+    `position` is where reading goes on after it, in the engine's own words.
+    """
 
     stream: Literal["stdout", "stderr"]
     text: str
     time: float = field(default=0.0, compare=False)
+    position: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """What lets services outlive the process that starts them: who sees to them comes and goes.
+
+    Attributes:
+        deadline: When they are ended at the latest, in seconds since the epoch; None for no such time. The servers that
+            a run needs are kept for it until then, or for a day.
+        attempt: The number of the first try of a job; what an earlier process has started has a smaller one.
+        labels: Who asked for them, in words that people can read. No value of a variable.
+    """
+
+    deadline: float | None = None
+    attempt: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One execution of a plan. `id` is unique, sorts by time, and is safe in a file name.
 
-    `services` are those that the plan starts: while the run lives, no other run stops a server among them.
+    `services` are those that the plan starts: while the run lives, no other run stops a server among them. A run that
+    is `detached` lives in several processes, one after the other; its jobs find `GIGOGNE_RESULT` in their environment,
+    the path of a file for their result.
     """
 
     id: str
     project: Project
     services: tuple[str, ...] = ()
+    detached: Detached | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +91,9 @@ class Handle:
     `data` is the engine's own (a process id, a container id), of which all know `title` (what runs, in words, where
     that is not plain), `address` (where a server is reached from this machine), `orphan` (whether its supervisor is
     dead), `began` (when it was started, in seconds since the epoch) and `left` (where what it leaves when it has failed
-    is looked at, empty where nothing is left); `run` is the id of the run that started it, empty where none did.
+    is looked at, empty where nothing is left); `run` is the id of the run that started it, empty where none did. That
+    of a detached job says so (`detached`), with its `deadline` and whether a living process `attended` to it when it was
+    found.
     """
 
     service: str
@@ -111,6 +136,14 @@ class Engine(Protocol):
         """
         ...
 
+    def attend(self, run: Run) -> AbstractContextManager[None]:
+        """While it holds, this process sees to a detached run: to others it is not abandoned, nor what it needs."""
+        ...
+
+    def guard(self, project: Project, command: Sequence[str]) -> None:
+        """Keep Python running `command`, once for the project and this engine, out of reach of who ends this process."""
+        ...
+
     def start(self, service: Service, run: Run) -> Handle:
         """Start the service and return as soon as it has started; again, when it has ended, for another try."""
         ...
@@ -123,11 +156,26 @@ class Engine(Protocol):
         """Wait until the service has ended, or for `timeout` seconds."""
         ...
 
-    def logs(self, handle: Handle, *, follow: bool, since: float = 0.0, tail: int | None = None) -> Iterator[Line]:
+    def ended(self, handles: Sequence[Handle]) -> list[Handle]:
+        """Those that run no more, asked with one question for all."""
+        ...
+
+    def logs(
+        self, handle: Handle, *, follow: bool, since: float = 0.0, tail: int | None = None, after: str = ""
+    ) -> Iterator[Line]:
         """What the service wrote after `since` (seconds since the epoch), at most the `tail` last lines of it.
 
-        With `follow`, what it writes from then on too, until it has ended.
+        With `after`, what it wrote after the line of that position: each line once. With `follow`, what it writes from
+        then on too, until it has ended.
         """
+        ...
+
+    def environment(self, handle: Handle) -> Mapping[str, str] | None:
+        """The variables that the service was started with; None where that is not known any more. Values are secret."""
+        ...
+
+    def result(self, handle: Handle) -> bytes | None:
+        """What an ended job of a detached run wrote to its `GIGOGNE_RESULT`, until it is discarded."""
         ...
 
     def stop(self, handle: Handle, *, grace: float) -> None:

@@ -1,4 +1,4 @@
-"""Which engine: the one that was asked for, or the one that this machine allows."""
+"""Which engine: the one that was asked for, or the one that this machine allows. Both composition roots choose here."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gigogne.cli.options import ENGINES
 from gigogne.compose.binary import compose_binary
 from gigogne.core.engine import Engine
 from gigogne.errors import EngineError, GigogneError
 
-__all__ = ["asked_engine", "choose_engine", "every_engine"]
+__all__ = ["ENGINES", "asked_engine", "choose_engine", "every_engine"]
+
+ENGINES = ("auto", "process", "docker")
 
 _SOCKET = Path("//./pipe/docker_engine" if sys.platform == "win32" else "/var/run/docker.sock")
 
