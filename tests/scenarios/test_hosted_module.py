@@ -196,8 +196,8 @@ def test_explain_names_each_layer(on_docker: Workspace) -> None:
 
 
 def test_the_tutorial_shows_these_files() -> None:
-    """What people copy from `docs/tutorial/hosted-module.md` is what is tested here, to the letter."""
-    text = (REPOSITORY / "docs" / "tutorial" / "hosted-module.md").read_text(encoding="utf-8")
+    """What people copy from `docs/tutorials/hosted-module.md` is what is tested here, to the letter."""
+    text = (REPOSITORY / "docs" / "tutorials" / "hosted-module.md").read_text(encoding="utf-8")
     shown = dict(re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
     files = [file for file in HOSTED_MODULE.rglob("*") if file.is_file() and file.name != "validated.csv"]
     there = {file.relative_to(HOSTED_MODULE).as_posix(): file.read_text(encoding="utf-8") for file in files}
