@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib.metadata
+import importlib.util
 import os
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -24,12 +27,30 @@ from gigogne.errors import EngineError
 
 REPOSITORY = Path(__file__).parent.parent
 OLDEST_ENGINE = 26
+OLDEST_AIRFLOW = "3.3"
 DOCKER_IMAGES = ("busybox:1.36", "python:3.12-slim")
 
 
 def pytest_configure() -> None:
     """Without Docker, unless a test asks for it: what `auto` chooses depends on the machine."""
     os.environ["GIGOGNE_ENGINE"] = "process"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile` one worker has the files that share a running Airflow: it boots one."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    class ByFile(LoadFileScheduling):  # type: ignore[misc]
+        """By file, as ever, but for those."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "a running Airflow" if file.startswith("tests/airflow/test_scenarios") else file
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -41,6 +62,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _require("sandbox", _missing_sandbox(), waived="GIGOGNE_TEST_NO_USERNS")
     if item.get_closest_marker("docker"):
         _require("Docker", _missing_docker(), waived="GIGOGNE_TEST_NO_DOCKER")
+    if item.get_closest_marker("airflow"):
+        _require("Airflow", missing_airflow(), waived="GIGOGNE_TEST_NO_AIRFLOW")
 
 
 def _require(runtime: str, missing: str, *, waived: str) -> None:
@@ -54,6 +77,22 @@ def _require(runtime: str, missing: str, *, waived: str) -> None:
 @functools.cache
 def _missing_sandbox() -> str:
     return find_bubblewrap()[1]
+
+
+@functools.cache
+def missing_airflow() -> str:
+    """Why the tests marked `airflow` cannot run here; empty where they can."""
+    if os.environ.get("GIGOGNE_TEST_NO_AIRFLOW"):
+        return "GIGOGNE_TEST_NO_AIRFLOW is set"
+    if sys.platform == "win32":
+        return "Airflow does not run on Windows"
+    if importlib.util.find_spec("airflow") is None:
+        return "pip install -e '.[airflow,test]'"
+    found = importlib.metadata.version("apache-airflow-core")
+    oldest = tuple(map(int, OLDEST_AIRFLOW.split(".")))
+    if tuple(map(int, found.split(".")[:2])) < oldest:
+        return f"Airflow is {found}, and the tests need {OLDEST_AIRFLOW}"
+    return ""
 
 
 @functools.cache

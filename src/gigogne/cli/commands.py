@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from gigogne.choice import ENGINES
 from gigogne.cli.console import Printer
 from gigogne.cli.nest import nest
 from gigogne.cli.options import Common, common_options
+from gigogne.cli.reap import reap
 from gigogne.compose import load_project
 from gigogne.core.plan import make_plan
 from gigogne.errors import EngineError, GigogneError
@@ -48,6 +50,7 @@ _EXPLAIN_EXAMPLES = """\b
 Examples:
   gigogne explain extractor_sql        each variable: value (masked), where from, what it overrode
   gigogne explain api --json           each mount too: the chain of paths from this machine to the module
+  gigogne explain extractor_sql --airflow --dag dags/fraud.py      as the task gets them, in Airflow
 """
 _DOCTOR_EXAMPLES = """\b
 Examples:
@@ -191,18 +194,27 @@ def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
 @cli.command(epilog=_EXPLAIN_EXAMPLES)
 @common_options()
 @click.argument("service")
+@click.option("--airflow", is_flag=True, help="As a task of Airflow gets them: the operator's environment too.")
+@click.option("--dag", type=click.Path(path_type=Path), metavar="FILE", help="The DAG file of that task.")
+@click.option("--dag-env", multiple=True, metavar="NAME", help="A variable that its operator sets; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON; values are masked there too.")
-def explain(common: Common, service: str, as_json: bool) -> int:
+def explain(
+    common: Common, service: str, airflow: bool, dag: Path | None, dag_env: tuple[str, ...], as_json: bool
+) -> int:
     """Where variables and mounts of a service come from.
 
     Each variable: its value (masked), where it was set, what it overrode, what was set and does not arrive. Each mount:
     the chain of paths from this machine to the module.
     """
-    _session(common, Printer(as_json=as_json), (service,)).explain(service, common.load)
+    from gigogne.cli.dag_file import Airflow
+
+    asked = Airflow(dag, dag_env) if airflow or dag or dag_env else None
+    _session(common, Printer(as_json=as_json), (service,)).explain(service, common.load, asked)
     return 0
 
 
 cli.add_command(nest)
+cli.add_command(reap)
 
 
 @cli.command(epilog=_DOCTOR_EXAMPLES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gigogne.compose.airflow_layers import AIRFLOW_VARIABLES
 from gigogne.compose.explanation import (
     Explanation,
     Feed,
@@ -19,12 +21,17 @@ from gigogne.compose.explanation import (
     MountPath,
     Setting,
     SettingKind,
+    TaskSetting,
     Variable,
 )
 from gigogne.compose.locate import Location
 from gigogne.core.masking import mask, oddities
 
 __all__ = ["render", "to_dict"]
+
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.S)
+# In place of a template while the text around it is masked: no pattern of a secret has it.
+_GAP = "\ufffc"
 
 
 def to_dict(explanation: Explanation) -> dict[str, Any]:
@@ -39,20 +46,21 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
         ],
         "mounts": [_mount_fact(mount) for mount in explanation.mounts],
         "notes": list(explanation.notes),
+        **({} if explanation.task is None else {"task": [_task_fact(setting) for setting in explanation.task]}),
     }
 
 
 def _variable_fact(variable: Variable) -> dict[str, Any]:
     return {
         "name": variable.name,
-        "value": _masked(variable.name, variable.value),
+        "value": _masked(variable.name, variable.value, variable.settings[0].form),
         "remarks": list(oddities(variable.value or "")),
         "settings": [
             {
                 "kind": str(setting.kind),
                 "form": str(setting.form),
                 **_place_fact(setting.where),
-                "value": _masked(variable.name, setting.value),
+                "value": _masked(variable.name, setting.value, setting.form),
                 "feeds": [_feed_fact(feed) for feed in setting.feeds],
             }
             for setting in variable.settings
@@ -67,6 +75,16 @@ def _feed_fact(feed: Feed) -> dict[str, Any]:
         **_place_fact(feed.where),
         "taken": feed.taken or "value",
         "hides": [_place_fact(where) for where in feed.hides],
+    }
+
+
+def _task_fact(setting: TaskSetting) -> dict[str, Any]:
+    return {
+        "name": setting.name,
+        "value": setting.value,
+        "key": setting.key,
+        **_place_fact(setting.where),
+        "meaning": setting.meaning,
     }
 
 
@@ -90,8 +108,17 @@ def _place_fact(where: Location | None) -> dict[str, Any]:
     return {"file": None if where is None else str(where.file), "line": None if where is None else where.line}
 
 
-def _masked(name: str, value: str | None) -> str | None:
-    return None if value is None else mask(name, value)
+def _masked(name: str, value: str | None, form: Form = Form.LITERAL) -> str | None:
+    """The value as it may be shown. A template is no secret; what is written around it may be one."""
+    if value is None or form is not Form.TEMPLATE:
+        return None if value is None else mask(name, value)
+    templates = _TEMPLATE.findall(value)
+    around = mask(name, rest) if (rest := _TEMPLATE.sub(_GAP, value)).strip(_GAP + " ") else rest
+    if around.count(_GAP) != len(templates):
+        return around.replace(_GAP, "{{ … }}")
+    return "".join(
+        text + mask("", template) for text, template in zip(around.split(_GAP), [*templates, ""], strict=True)
+    )
 
 
 def render(explanation: Explanation) -> RenderableType:
@@ -103,6 +130,8 @@ def render(explanation: Explanation) -> RenderableType:
     if explanation.lost:
         parts += [Text(), _head("does not arrive", len(explanation.lost), "yellow")]
         parts.append(words.lost(explanation.lost))
+    if explanation.task is not None:
+        parts += [Text(), _head("its Airflow task", len(explanation.task)), words.task(explanation.task)]
     parts += [Text(), _head("mounts", len(explanation.mounts))]
     if explanation.mounts:
         parts.append(words.mounts(explanation.mounts))
@@ -131,9 +160,20 @@ class _Words:
             origin = Text(self._origin(variable.settings[0]))
             for hidden in variable.settings[1:]:
                 origin.append(f"\noverrides {self._origin(hidden)}{_difference(variable, hidden)}", "dim")
+            if variable.settings[0].kind is SettingKind.AIRFLOW:
+                origin.append(f", {AIRFLOW_VARIABLES[variable.name]}")
             for remark in oddities(variable.value or ""):
                 origin.append(f"\ncareful: {remark}", "yellow")
-            table.add_row(Text(variable.name), _value(variable.name, variable.value), origin)
+            table.add_row(Text(variable.name), _value(variable), origin)
+        return table
+
+    def task(self, settings: Sequence[TaskSetting]) -> Table:
+        """A row for each: what is set, to what, by which line, and what it does."""
+        table = _table()
+        for setting in settings:
+            origin = Text(f"{self.short(setting.where)}, {setting.key}" if setting.where else setting.key)
+            origin.append(f"\n{setting.meaning}", "dim")
+            table.add_row(Text(setting.name), Text(setting.value), origin)
         return table
 
     def lost(self, lost: Sequence[Lost]) -> Table:
@@ -170,6 +210,8 @@ class _Words:
 
     def _origin(self, setting: Setting) -> str:
         """Where a setting stands and what it reads: `docker-compose.yml:12, ${X} from .env:3`."""
+        if setting.kind is SettingKind.AIRFLOW or (setting.kind is SettingKind.OPERATOR and not setting.where):
+            return str(setting.kind)
         place = self.short(setting.where) if setting.where else "in the Compose files (the line is not known)"
         if setting.kind is not SettingKind.ENVIRONMENT:
             place = f"{setting.kind} {place}"
@@ -197,17 +239,23 @@ class _Words:
 
 
 def _difference(variable: Variable, hidden: Setting) -> str:
+    if hidden.form is Form.RUNTIME:
+        return ""
     if hidden.value is None:
         return " (unset)"
     return " (the same value)" if hidden.value == variable.value else ""
 
 
-def _value(name: str, value: str | None) -> Text:
-    if value is None:
+def _value(variable: Variable) -> Text:
+    form = variable.settings[0].form
+    if form is Form.RUNTIME:
+        return Text(form, "dim")
+    shown = _masked(variable.name, variable.value, form)
+    if shown is None:
         return Text("not set", "bold red")
-    if not value:
+    if not shown:
         return Text("empty", "yellow")
-    return Text(mask(name, value).replace("\r", "␍").replace("\n", "⏎"))
+    return Text(shown.replace("\r", "␍").replace("\n", "⏎"))
 
 
 def _table() -> Table:

@@ -29,6 +29,7 @@ from gigogne.errors import ComposeError, UnsupportedError
 from gigogne.orchestrators.native import NativeOrchestrator
 
 if TYPE_CHECKING:
+    from gigogne.cli.dag_file import Airflow
     from gigogne.compose.locate import Places
 
 __all__ = ["Session"]
@@ -179,13 +180,15 @@ class Session:
         else:
             self.printer.show(table)
 
-    def explain(self, service: str, options: LoadOptions) -> None:
-        """Print where each variable and each mount of a service comes from.
+    def explain(self, service: str, options: LoadOptions, airflow: Airflow | None = None) -> None:
+        """Print where each variable and each mount of a service comes from; with `airflow`, as its task gets them.
 
         Raises:
-            ComposeError: There is no such service.
+            ComposeError: There is no such service, or no task of the DAG file runs it.
+            EngineError: There is a DAG file, and no Airflow to read it.
         """
         from gigogne.cli.explain import render, to_dict
+        from gigogne.compose.airflow_layers import with_airflow
         from gigogne.compose.provenance import explanation
         from gigogne.core.place import chain
         from gigogne.engines.docker.engine import DockerEngine
@@ -197,6 +200,9 @@ class Session:
             return chain(source, engine.position)[:-1] if isinstance(engine, DockerEngine) else ()
 
         made = explanation(options, self.project, service, lambda mount: engine.place(mount, self.project), outside)
+        if airflow is not None:
+            added = airflow.environment(service, made.directory)
+            made = with_airflow(made, self.project.services[service], self._places, added)
         if self.printer.as_json:
             self.printer.json(to_dict(made))
         else:

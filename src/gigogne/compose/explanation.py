@@ -8,23 +8,41 @@ from pathlib import Path
 
 from gigogne.compose.locate import Location
 
-__all__ = ["Explanation", "Feed", "FeedKind", "Form", "Lost", "MountPath", "Setting", "SettingKind", "Variable"]
+__all__ = [
+    "Explanation",
+    "Feed",
+    "FeedKind",
+    "Form",
+    "Lost",
+    "MountPath",
+    "Setting",
+    "SettingKind",
+    "TaskSetting",
+    "Variable",
+]
 
 
 class SettingKind(StrEnum):
-    """What sets a variable of a service, in the order of Compose's precedence."""
+    """What sets a variable of a service, in the order of precedence: Compose's, below what Airflow adds."""
 
+    OPERATOR = "operator environment"
+    AIRFLOW = "Airflow"
     ENVIRONMENT = "environment"
     ENV_FILE = "env_file"
     IMAGE = "image ENV"
 
 
 class Form(StrEnum):
-    """How a setting is written: a value, a value with `${…}` in it, or a name alone, whose value is the shell's."""
+    """How a setting is written: a value, a value with `${…}` in it, or a name alone, whose value is the shell's.
+
+    In Airflow also a Jinja template, or nothing that can be read before the task runs.
+    """
 
     LITERAL = "literal"
     INTERPOLATED = "interpolated"
     PASSED = "passed through"
+    TEMPLATE = "template"
+    RUNTIME = "set when the task runs"
 
 
 class FeedKind(StrEnum):
@@ -134,10 +152,30 @@ class MountPath:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskSetting:
+    """What the files set of a service's Airflow task.
+
+    Attributes:
+        name: The task's own name of it: retries, pool.
+        value: What it is set to.
+        key: The key that sets it: a label, or `restart`.
+        where: The line of the key.
+        meaning: What it does, in words.
+    """
+
+    name: str
+    value: str
+    key: str
+    where: Location | None
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Where each variable and each mount of a service comes from, and what does not arrive.
 
-    `directory` is the project's; `notes` are sentences on what could not be seen, or is not there.
+    `directory` is the project's; `notes` are sentences on what could not be seen, or is not there. `task` is what the
+    files set of the service's task, None where nobody asked for Airflow.
     """
 
     service: str
@@ -146,3 +184,4 @@ class Explanation:
     lost: tuple[Lost, ...]
     mounts: tuple[MountPath, ...]
     notes: tuple[str, ...] = ()
+    task: tuple[TaskSetting, ...] | None = None

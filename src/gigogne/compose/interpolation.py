@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["Reference", "Use", "references", "uses"]
+__all__ = ["Reference", "Use", "references", "uses", "with_defaults"]
 
 _START = re.compile(r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?P<operator>:?[-?+])?)")
 
@@ -53,6 +53,21 @@ def references(text: str) -> tuple[Reference, ...]:
             found.append(Reference(match["name"], match["operator"] or "", inner))
             position = end + 1
     return tuple(found)
+
+
+def with_defaults(text: str) -> str:
+    """What the text says where no variable is set: `${NAME:-default}` is its default, other references are empty."""
+    parts, position = [], 0
+    while match := _START.search(text, position):
+        parts.append(text[position : match.start()])
+        position = match.end()
+        if match["escaped"]:
+            parts.append("$")
+        elif match["name"]:
+            end = _closing(text, position)
+            parts.append(with_defaults(text[position:end]) if match["operator"] in ("-", ":-") else "")
+            position = end + 1
+    return "".join((*parts, text[position:]))
 
 
 def _closing(text: str, position: int) -> int:

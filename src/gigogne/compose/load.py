@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,44 +14,13 @@ from typing import Any
 from gigogne.compose.binary import run_compose
 from gigogne.compose.dockerfile import dockerfile_healthcheck
 from gigogne.compose.model import project_of
+from gigogne.compose.options import LoadOptions, compose_files
 from gigogne.core.graph import unknown_service
 from gigogne.core.model import Project, Service
 
 __all__ = ["LoadOptions", "compose_files", "load_project"]
 
-# The order in which Docker Compose looks for a file, and for the override beside it.
-DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-OVERRIDE_NAMES = (
-    "compose.override.yml",
-    "compose.override.yaml",
-    "docker-compose.override.yml",
-    "docker-compose.override.yaml",
-)
-_ASKING = """
-name: a
-services: {a: {image: a, environment: [COMPOSE_FILE, COMPOSE_PATH_SEPARATOR]}}
-"""
 _WARNING = re.compile(r'level=warning msg="((?:[^"\\]|\\.)*)"')
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """Docker Compose's own options: `-f`, `-p`, `--project-directory`, `--env-file`, `--profile`."""
-
-    files: tuple[str, ...] = ()
-    project_name: str | None = None
-    directory: str | None = None
-    env_files: tuple[str, ...] = ()
-    profiles: tuple[str, ...] = ()
-
-    def arguments(self) -> list[str]:
-        """The options as the words of a command line."""
-        words = [word for file in self.files for word in ("-f", file)]
-        words += ["-p", self.project_name] if self.project_name is not None else []
-        words += ["--project-directory", self.directory] if self.directory is not None else []
-        words += [word for file in self.env_files for word in ("--env-file", file)]
-        words += [word for profile in self.profiles for word in ("--profile", profile)]
-        return words
 
 
 def load_project(options: LoadOptions, targets: Sequence[str] = ()) -> Project:
@@ -116,43 +85,3 @@ def _with_image_healthcheck(service: Service) -> Service:
     if service.build is None or service.healthcheck is not None:
         return service
     return replace(service, healthcheck=dockerfile_healthcheck(service.build))
-
-
-def compose_files(options: LoadOptions, environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
-    """The files that Compose reads first (not those that they include), as absolute paths.
-
-    Compose does not tell which files it found, so this follows its rule: `-f`, else `COMPOSE_FILE`, else the first
-    of the default names in this directory or one above it, with the override beside it.
-    """
-    named: Sequence[str] = options.files
-    if not named:
-        environment = _environment(options) if environment is None else environment
-        separator = environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-        named = [name for name in environment.get("COMPOSE_FILE", "").split(separator) if name]
-    if named:
-        return tuple(Path(file).absolute() for file in named if file != "-")
-    start = Path(options.directory or ".").absolute()
-    for folder in (start, *start.parents):
-        found = [folder / name for name in DEFAULT_NAMES if (folder / name).is_file()][:1]
-        if found:
-            return (*found, *[folder / name for name in OVERRIDE_NAMES if (folder / name).is_file()][:1])
-    return ()
-
-
-def _environment(options: LoadOptions) -> Mapping[str, str]:
-    """The variables by which Compose finds its files: the shell's, and where it has none, those of `.env`."""
-    files = [Path(name) for name in options.env_files] or [Path(".env")]
-    if "COMPOSE_FILE" in os.environ or not any(_mentions(file, b"COMPOSE_FILE") for file in files):
-        return os.environ
-    # Asked of a project of one service, because the one that they name may be wrong.
-    words = [word for file in files for word in ("--env-file", str(file))]
-    said = run_compose([*words, "-f", "-", "config", "--format", "json"], _ASKING).stdout
-    found = json.loads(said)["services"]["a"]["environment"] if said else {}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _mentions(file: Path, word: bytes) -> bool:
-    try:
-        return word in file.read_bytes()
-    except OSError:
-        return False

@@ -10,12 +10,14 @@ import yaml
 __all__ = ["field", "fields", "items", "read_yaml", "scalars"]
 
 _MERGE = "tag:yaml.org,2002:merge"
+# The same nodes, ten times as fast, where the wheel has libyaml in it.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(file: Path) -> yaml.Node | None:
     """The file as YAML nodes, which know their lines; None where there is no such file, or no YAML in it."""
     try:
-        return yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+        return yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=_LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
 

@@ -92,8 +92,8 @@ class Handle:
     that is not plain), `address` (where a server is reached from this machine), `orphan` (whether its supervisor is
     dead), `began` (when it was started, in seconds since the epoch) and `left` (where what it leaves when it has failed
     is looked at, empty where nothing is left); `run` is the id of the run that started it, empty where none did. That
-    of a detached job says so (`detached`), with its `deadline` and whether a living process `attended` to it when it was
-    found.
+    of a detached job says so (`detached`), with its `deadline` and whether a living process `attended` to it when it
+    was found.
     """
 
     service: str
@@ -141,7 +141,7 @@ class Engine(Protocol):
         ...
 
     def guard(self, project: Project, command: Sequence[str]) -> None:
-        """Keep Python running `command`, once for the project and this engine, out of reach of who ends this process."""
+        """Keep Python running `command`, once for the project, out of reach of who ends this process."""
         ...
 
     def start(self, service: Service, run: Run) -> Handle:

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from gigogne.core.engine import Engine, Handle, Run
@@ -17,6 +17,7 @@ from gigogne.core.outcome import Result, Verdict
 from gigogne.core.plan import Plan
 from gigogne.errors import GigogneError
 from gigogne.orchestrators.backlog import Backlog
+from gigogne.orchestrators.reaper import GRACE, is_overdue
 from gigogne.orchestrators.task import Surroundings, Task
 
 __all__ = ["NativeOrchestrator"]
@@ -24,6 +25,7 @@ __all__ = ["NativeOrchestrator"]
 # The main thread never waits longer in one piece: the system may hand a signal to another thread, and then Python's
 # handler runs only when the main thread runs again. Windows wants it too.
 _BREATH = 0.2
+_CTRL_C = 130
 
 
 class NativeOrchestrator:
@@ -76,7 +78,7 @@ class NativeOrchestrator:
         try:
             if self._prepare():
                 self._adopt()
-                self._schedule(plan.stays)
+                self._schedule(lambda task: plan.stays or task.outcome.kind is Kind.JOB)
         finally:
             self._stop_all()
         code = self._interrupt or self._code
@@ -86,7 +88,27 @@ class NativeOrchestrator:
         self._emit(RunEnded("", code, result.seconds))
         return result
 
-    def _tasks_of(self, plan: Plan, *, patient: bool) -> dict[str, Task]:
+    def bring_up(self, plan: Plan) -> tuple[Task, ...]:
+        """Start the servers of a plan, and let go of them when all are ready: the run goes on without this process.
+
+        The tasks, in the order of the plan. Where one is not ready, its outcome says why, and all are done: what was
+        started is stopped again.
+        """
+        self._tasks = self._tasks_of(plan, patient=False, awaited=plan.services)
+        tasks, up = tuple(self._tasks.values()), False
+        try:
+            if self._prepare():
+                self._adopt()
+                self._schedule(lambda task: not task.ready)
+            up = not self._interrupt and all(task.ready and not task.done for task in tasks)
+        finally:
+            if not up:
+                self._stop_all()
+        for task in tasks if up else ():
+            task.release()
+        return tasks
+
+    def _tasks_of(self, plan: Plan, *, patient: bool, awaited: Iterable[str] = ()) -> dict[str, Task]:
         around = Surroundings(
             engine=self._engine,
             run=self._run,
@@ -98,7 +120,7 @@ class NativeOrchestrator:
             patient=patient,
         )
         needs = [need for step in plan.launches for need in step.needs]
-        awaited = {need.service for need in needs if need.condition is not Condition.STARTED}
+        awaited = {need.service for need in needs if need.condition is not Condition.STARTED} | set(awaited)
         return {step.service: Task(step, around, awaited=step.service in awaited) for step in plan.launches}
 
     def _ended(self, task: Task) -> None:
@@ -146,15 +168,18 @@ class NativeOrchestrator:
         kind = kinds(self._run.project) if found else {}
         for handle in found:
             if handle.data.get("orphan") and kind.get(handle.service) is Kind.JOB:
-                self._end_orphan(handle)
+                self._end_left(handle, f"run {handle.run} left it behind when it was killed")
+            elif is_overdue(handle, time.time()):
+                self._end_left(handle, "its deadline has passed, and nobody attends to it")
 
-    def _end_orphan(self, handle: Handle) -> None:
-        self._emit(Notice(handle.service, f"ended: run {handle.run} left it behind when it was killed"))
-        self._engine.stop(handle, grace=self._run.project.services[handle.service].stop_grace_period)
+    def _end_left(self, handle: Handle, why: str) -> None:
+        self._emit(Notice(handle.service, f"ended: {why}"))
+        service = self._run.project.services.get(handle.service)
+        self._engine.stop(handle, grace=service.stop_grace_period if service else GRACE)
         self._engine.discard(handle)
 
-    def _schedule(self, stays: bool) -> None:
-        """Launch what can be launched, until nothing is left to wait for."""
+    def _schedule(self, busy: Callable[[Task], bool]) -> None:
+        """Launch what can be launched, until nothing is left to wait for: no task at work is `busy`."""
         for task in self._tasks.values():
             waits = [need.service for need in task.step.needs]
             if waits:
@@ -165,7 +190,7 @@ class NativeOrchestrator:
             for task in self._launchable(backlog, at_work):
                 task.launch()
                 at_work.add(task)
-            if not (backlog or any(stays or task.outcome.kind is Kind.JOB for task in at_work)):
+            if not (backlog or any(map(busy, at_work))):
                 return
             backlog.news(self._changes())
             at_work = {task for task in at_work if not task.done}
@@ -197,7 +222,8 @@ class NativeOrchestrator:
                 task.skip("interrupted" if self._interrupt else "the run ended before")
         at_work = [task for task in self._tasks.values() if task.launched and not task.done]
         if self._interrupt and at_work and not self._hurry.is_set():
-            self._emit(Notice("", "stopping what runs; Ctrl-C again ends it at once"))
+            again = "; Ctrl-C again ends it at once" if self._interrupt == _CTRL_C else ""
+            self._emit(Notice("", f"stopping what runs{again}"))
         self._stop([task for task in at_work if task.outcome.kind is Kind.JOB])
         if not self._joined:
             return

@@ -66,6 +66,7 @@ class Task:
         launched: It is, or was, being started.
         started: A try has started.
         healthy: Its health check has passed.
+        ready: Its health check has passed, or it has started and has none.
         done: Nothing more will come of it.
         adopted: Another run started it.
     """
@@ -76,7 +77,7 @@ class Task:
         self.step = step
         self.outcome = Outcome(step.service, kind)
         self.handle: Handle | None = None
-        self.launched = self.started = self.healthy = self.done = self.adopted = False
+        self.launched = self.started = self.healthy = self.ready = self.done = self.adopted = False
         self._around = surroundings
         self._service = surroundings.run.project.services[step.service]
         self._awaited = awaited
@@ -173,7 +174,7 @@ class Task:
                 break
             self._around.emit(Restarting(self.name, end.code, pause, policy.restarts))
             with self._starting:
-                self.handle, self.started, self.healthy = None, False, False
+                self.handle, self.started, self.healthy, self.ready = None, False, False, False
             if self._stopping.wait(pause):
                 return
         if policy.restarts and end.code and not end.detail:
@@ -243,6 +244,8 @@ class Task:
         if status.state is State.HEALTHY:
             self.healthy = True
             self._around.emit(Healthy(self.name, time.monotonic() - self._began))
+        if status.state in (State.HEALTHY, State.RUNNING):
+            self.ready = True
             self._around.changed(self)
         return status
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from inspect import getfile
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from docker.client import DockerClient
 from tests.conftest import REPOSITORY
@@ -21,7 +23,7 @@ from tests.conftest import REPOSITORY
 from gigogne.compose.model import project_of
 from gigogne.core.nesting import nest
 from gigogne.core.place import MountPoint, PathKind, Place, PlaceKind
-from gigogne.engines.docker.place import Traces, mount_points
+from gigogne.engines.docker.place import Traces, find_place, mount_points
 from gigogne.errors import EngineError
 
 INSPECTED = Path(__file__).parent / "inspected"
@@ -324,6 +326,18 @@ def test_a_container_finds_its_place(run: Run, shared: Path, docker_engine: Dock
     assert said["own folder, shared temporary files"]["kind"] == "remote", "the project's directory decides"
     assert said["folder of the kernel, shared temporary files"]["kind"] == "inside", "where it can be written"
     assert list(shared.iterdir()) == [shared / "app"]  # the probe's file is gone
+
+
+@pytest.mark.docker
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="another user's daemon is not looked at")
+def test_a_daemon_with_the_same_mounts(docker_engine: DockerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the daemon itself is seen to have the mounts of this process, no probe is needed: none can be made here."""
+    daemons = [each.pid for each in psutil.process_iter(["name"]) if each.info["name"] == "dockerd"]
+    if Path("/proc/self/ns/mnt").readlink() not in [Path(f"/proc/{pid}/ns/mnt").readlink() for pid in daemons]:
+        pytest.skip("the daemon has other mounts")
+    nowhere = Path("/proc/self/no-such-folder")
+    monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
+    assert find_place(docker_engine, nowhere, traces=Traces(marked=True)).kind is PlaceKind.INSIDE
 
 
 @pytest.mark.docker

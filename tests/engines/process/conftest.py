@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -62,12 +63,25 @@ class Bench:
 @pytest.fixture(params=["sandbox", "copying", "portable"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """All ways: the sandbox with overlays, the sandbox where the kernel lays none, and the portable one."""
-    bubblewrap = None if request.param == "portable" else find_bubblewrap()[0]
-    if bubblewrap is None and request.param != "portable":
+    with _made(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=["sandbox", "portable"])
+def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """Both ways, where it makes no difference whether the kernel lays overlays."""
+    with _made(request.param, tmp_path) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def _made(way: str, tmp_path: Path) -> Iterator[Bench]:
+    bubblewrap = None if way == "portable" else find_bubblewrap()[0]
+    if bubblewrap is None and way != "portable":
         if os.environ.get("CI") == "true" and not os.environ.get("GIGOGNE_TEST_NO_USERNS"):
             pytest.fail("CI must have a sandbox")
         pytest.skip("no sandbox: user namespaces are not permitted here")
-    if request.param == "copying" and bubblewrap is not None:
+    if way == "copying" and bubblewrap is not None:
         bubblewrap = Bubblewrap(bubblewrap.path, overlay=False)
     folder = tmp_path / "project"
     folder.mkdir()

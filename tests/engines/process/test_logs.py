@@ -46,6 +46,7 @@ def supervise(directory: Path, parts: list[bytes], pause: float = 0.15) -> list[
 @pytest.mark.parametrize(
     ("parts", "lines"),
     [
+        ([b"x" * 65536 + b"\n", b"x" * 65537 + b"\n"], ["x" * 65536, "x" * 65536, "x"]),
         ([b"one\ntwo\n"], ["one", "two"]),
         ([b"no end"], ["no end"]),
         ([b"begun ", b"ended\n"], ["begun ended"]),
@@ -89,6 +90,34 @@ def test_streams_are_merged_by_time(directory: Path) -> None:
     assert len(list(follow_logs(directory, over.wait, record=True))) == 4
     thread.join()
     assert [line.text for line in read_logs(directory)] == ["0", "1", "2", "3"]
+
+
+def test_every_position_is_exact(directory: Path) -> None:
+    """From the position of any line on one hears the rest: each line of both streams once, whatever its bytes."""
+    say(directory, "same\nsame\n\ncafé\r\n".encode() + b"x" * 70_000 + b"\n\xff\nno end")
+    say(directory, b"same\nsame\nerror\n", "stderr")
+    for whole in (list(read_logs(directory)), list(follow_logs(directory, lambda _seconds: True))):
+        assert len(whole) == 11 and all(whole[number].text for number in (4, 5))
+        for number, line in enumerate(whole, 1):
+            assert list(read_logs(directory, after=line.position)) == whole[number:]
+            after = list(follow_logs(directory, lambda _seconds: True, after=line.position))
+            for stream in ("stdout", "stderr"):
+                assert [each for each in after if each.stream == stream] == [
+                    each for each in whole[number:] if each.stream == stream
+                ]
+    *_, last = follow_logs(directory, lambda _seconds: True, tail=1)
+    assert list(read_logs(directory, after=last.position)) == []
+
+
+def test_positions_are_of_the_present_try(directory: Path) -> None:
+    """Lines of tries before have none; who goes on after one reads nothing of them again."""
+    say(directory, b"before\n")
+    rotate_logs(directory)
+    say(directory, b"one\ntwo\n")
+    (directory / "stderr.log").touch()
+    before, one, two = read_logs(directory)
+    assert before.position == "" and list(read_logs(directory, after=one.position)) == [two]
+    assert list(read_logs(directory, present=True)) == [one, two]
 
 
 def test_rotated_tries_stay(directory: Path) -> None:

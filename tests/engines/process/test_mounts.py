@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gigogne.compose.model import project_of
+from gigogne.core.engine import Detached, Run
 from gigogne.core.model import Problem, Project
 
 from .conftest import Bench
@@ -97,3 +98,37 @@ def test_a_variable_that_is_not_set(bench: Bench, monkeypatch: pytest.MonkeyPatc
     found = fatal(bench, bench.load(f"services: {{a: {{build: ., command: x, {keys}}}}}\n{top}"))
     assert {problem.where for problem in found} == {"services.a.secrets", "services.a.configs"}
     assert all(problem.wrong and "set TOKEN" in problem.hint for problem in found)
+
+
+def test_mounts_for_docker_alone(bench: Bench) -> None:
+    """What a label keeps for Docker is left out and told, though it is there; another one that is missing is wrong."""
+    here = bench.folder / "docker.sock"
+    here.touch()
+    more = "group_add: ['0'], labels: {gigogne.docker-only: '/own/docker.sock, /run/other.sock'}"
+    mounts = f"volumes: ['{here}:/own/docker.sock', '{here}:/own/kept.sock']"
+    variables = "environment: {LEFT: /own/docker.sock, KEPT: /own/kept.sock}"
+    code = "import os; print(*(os.path.exists(os.environ[name]) for name in ('LEFT', 'KEPT')))"
+    compose = f"services: {{a: {{build: ., command: [python, code.py], {more}, {mounts}, {variables}}}}}\n"
+    project = bench.load(compose, {"code.py": code})
+    assert fatal(bench, project) == []
+    told = [problem.message for problem in bench.engine.check(project, ["a"]) if problem.where.endswith("volumes")]
+    assert told == ["/own/docker.sock is for Docker alone (label gigogne.docker-only), and is not mounted"]
+    said = [line.text for line in bench.lines(bench.start(project))]
+    assert said == ["False True"]
+    here.unlink()
+    assert [problem.where for problem in fatal(bench, project)] == ["services.a.volumes"]
+
+
+def test_a_secret_of_a_variable_in_a_detached_run(sandbox: Bench) -> None:
+    """It reaches the service through the process that keeps it, and no file."""
+    project = with_secret(
+        sandbox, "import time\nprint(len(open('/run/secrets/token').read()), flush=True)\ntime.sleep(60)"
+    )
+    run = Run("airflow-1", project, ("a",), Detached())
+    sandbox.engine.prepare(project.services["a"], run)
+    handle = sandbox.engine.start(project.services["a"], run)
+    assert next(iter(sandbox.engine.logs(handle, follow=True))).text == str(len(VALUE))
+    for path in sandbox.engine.paths.data.rglob("*"):
+        if stat.S_ISREG(path.lstat().st_mode):
+            assert b"s3cr3t-$value" not in path.read_bytes()
+    sandbox.engine.stop(handle, grace=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address
@@ -20,10 +21,12 @@ from gigogne.errors import EngineError
 if TYPE_CHECKING:
     from docker import DockerClient
 
-__all__ = ["KEEP", "OWNER", "RUN", "TRY", "Container", "Containers"]
+__all__ = ["DEADLINE", "KEEP", "OWNER", "RUN", "TRY", "Container", "Containers"]
 
 # The labels of jobs. Servers have none of ours: another label would make the next `docker compose up` recreate them.
 RUN, TRY, OWNER, KEEP = "gigogne.run", "gigogne.try", "gigogne.owner", "gigogne.keep"
+# Of a job that outlives who started it, in place of its owner: when it is ended at the latest; may be empty.
+DEADLINE = "gigogne.deadline"
 # Between two looks at a container that its restart policy starts again, in seconds.
 _PAUSE = 0.3
 # So much later than the end of a container, in seconds, the news of what ended it may come.
@@ -38,7 +41,8 @@ class Container:
     """A container of a project.
 
     `run` is the run that started it, empty for one that has no label of ours; `kept` says that it is to stay when it
-    has failed, `stillborn` that it was made and has never run.
+    has failed, `stillborn` that it was made and has never run; `detached` that it outlives who started it, until its
+    `deadline` where it has one.
     """
 
     id: str
@@ -52,6 +56,8 @@ class Container:
     owner: Owner | None
     kept: bool
     stillborn: bool
+    detached: bool
+    deadline: float | None
 
     @classmethod
     def of(cls, listed: Mapping[str, Any]) -> Container:
@@ -70,6 +76,8 @@ class Container:
             owner=Owner.read(labels.get(OWNER, "")),
             kept=KEEP in labels,
             stillborn=listed["State"] == "created",
+            detached=DEADLINE in labels,
+            deadline=float(labels[DEADLINE]) if labels.get(DEADLINE) else None,
         )
 
 
@@ -86,6 +94,10 @@ class Containers:
         listed = self._client.api.containers(all=ended, filters=filters)
         ours = [e for e in listed if RUN in e["Labels"] or e["Labels"].get("com.docker.compose.oneoff") != "True"]
         return [Container.of(each) for each in ours]
+
+    def running(self, *, jobs: bool) -> frozenset[str]:
+        """The ids of those that run, of all projects; with `jobs` only of those that runs have started."""
+        return frozenset(each["Id"] for each in self._client.api.containers(filters={"label": [RUN]} if jobs else None))
 
     def hurry(self) -> None:
         """A daemon that does not answer is not waited for any more."""
@@ -105,9 +117,24 @@ class Containers:
         return status
 
     def life(self, container: str) -> tuple[str, int]:
-        """When a container was started last, and how often its restart policy has done that."""
-        seen = self._client.api.inspect_container(container)
-        return seen["State"]["StartedAt"], seen["RestartCount"]
+        """When a container was started last, and how often its restart policy has done that; empty if it has ended."""
+        from docker.errors import NotFound
+
+        try:
+            seen = self._client.api.inspect_container(container)
+        except NotFound:
+            return "", 0
+        return (seen["State"]["StartedAt"], seen["RestartCount"]) if seen["State"]["Running"] else ("", 0)
+
+    def environment(self, container: str) -> dict[str, str] | None:
+        """The variables of a container, those of its image among them; None for one that is gone."""
+        from docker.errors import NotFound
+
+        try:
+            variables = self._client.api.inspect_container(container)["Config"]["Env"]
+        except NotFound:
+            return None
+        return {name: value for name, _, value in (each.partition("=") for each in variables or ())}
 
     def wait(self, container: str, timeout: float | None) -> Status:
         """The state of a container when it has ended for good, or after `timeout` seconds."""
@@ -145,6 +172,11 @@ class Containers:
         except APIError as error:
             if error.status_code not in (304, 404, 409):  # it runs no more, or is gone
                 raise
+
+    def stop_all(self, grace: Mapping[str, float]) -> None:
+        """Stop several containers side by side, each with its grace."""
+        with ThreadPoolExecutor(len(grace) or 1) as pool:
+            list(pool.map(self.stop, grace, grace.values()))
 
     def remove(self, container: str) -> None:
         """Remove a container with its anonymous volumes; nothing where it is gone."""

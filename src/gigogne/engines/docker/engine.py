@@ -5,38 +5,40 @@ from __future__ import annotations
 import contextlib
 import functools
 import secrets
-import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from gigogne.core.engine import Handle, Line, Run, State, Status
+from gigogne.core.engine import Detached, Handle, Line, Run, Status
 from gigogne.core.graph import kinds
 from gigogne.core.model import Kind, Mount, MountType, Problem, Project, Service
 from gigogne.core.nesting import Nesting, Place, PlaceKind, nest
 from gigogne.engines.docker.compose import Compose, last_words
 from gigogne.engines.docker.connection import telling
-from gigogne.engines.docker.containers import KEEP, OWNER, RUN, TRY, Container, Containers
+from gigogne.engines.docker.containers import DEADLINE, KEEP, OWNER, RUN, TRY, Container, Containers
+from gigogne.engines.docker.guard import end_guard, start_guard
 from gigogne.engines.docker.images import prepare_image
+from gigogne.engines.docker.launch import launch_job, refusal
 from gigogne.engines.docker.leases import Leases
 from gigogne.engines.docker.logs import read_logs
+from gigogne.engines.docker.others import OtherRuns
 from gigogne.engines.docker.owner import Owner
+from gigogne.engines.docker.results import read_result
 from gigogne.engines.docker.support import problems_of
-from gigogne.engines.docker.volumes import StagedVolumes
-from gigogne.errors import EngineError, GigogneError, ServiceError
+from gigogne.engines.docker.volumes import StagedVolumes, remove_copies
+from gigogne.errors import EngineError, GigogneError
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 __all__ = ["DockerEngine"]
 
-# What a run needs to end beside the grace periods of its services, in seconds.
-_PATIENCE, _BREATH = 20.0, 0.1
+# The servers of a detached run without a deadline are kept for it so long, in seconds.
+_DAY = 86400.0
 _Words = ParamSpec("_Words")
 _Answer = TypeVar("_Answer")
 
@@ -145,31 +147,43 @@ class DockerEngine:
         made = self._deployment(run.project)
         leases = made.leases
         # Who needs no server shares none: nothing is to be settled with others.
-        shares = any(made.kinds[name] is Kind.SERVER for name in run.services)
+        shares = any(made.kinds.get(name) is not Kind.JOB for name in run.services) or not run.services
         lock = leases.alone("turn", hurry) if shares else contextlib.nullcontext()
+        others = self._others(made)
         with telling(self._client), lock:
             if last:
-                yield leases.needed(besides=run.id) | self._strangers(made)
-                self._sweep(made)
+                yield leases.needed(besides=run.id) | others.strangers()
+                others.sweep()
                 leases.drop(run.id)
                 made.staged.remove()
             else:
-                self._sweep(made)
-                yield leases.take(run.id, run.services)
+                others.sweep()
+                until = (run.detached.deadline or time.time() + _DAY) if run.detached else None
+                leases.take(run.id, run.services, detached=run.detached is not None, until=until)
+                yield leases.needed(besides=run.id)
 
-    def _strangers(self, made: _Deployment) -> frozenset[str]:
-        """The servers that run and that no run has started: they are the user's."""
-        marks = made.leases.marks()
-        running = [c for c in self._containers.of_project(made.project.name, ended=False) if not c.run]
-        return frozenset(c.service for c in running if not self._ours(c, marks))
+    @contextlib.contextmanager
+    def attend(self, run: Run) -> Iterator[None]:
+        """Hold a lease of the run, which ends with this process at the latest."""
+        leases = self._deployment(run.project).leases
+        with telling(self._client):
+            lease = leases.take(run.id, run.services, detached=True)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(GigogneError), telling(self._client):  # a daemon that is gone
+                leases.give_back(lease)
 
-    def _ours(self, container: Container, marks: Mapping[str, str]) -> bool:
-        """Whether a run has started a container for the life that it leads now."""
-        if container.id not in marks:
-            return False
-        started, restarts = self._containers.life(container.id)
-        # Its restart policy may have started it since; who else has, takes it over.
-        return bool(restarts) or started == marks[container.id]
+    def guard(self, project: Project, command: Sequence[str]) -> None:
+        """Start the project's guard, as a process or as a container. Where that fails it is said, and work goes on."""
+        leases = self._deployment(project).leases
+        try:
+            with telling(self._client):
+                start_guard(self._client, self.position, leases, project.name, command)
+        except (GigogneError, OSError) as error:
+            self._notify(
+                "", f"nobody guards what outlives this process: {error}; gigogne reap --project {project.name}"
+            )
 
     @_told
     def start(self, service: Service, run: Run) -> Handle:
@@ -192,20 +206,16 @@ class DockerEngine:
 
     def _start_job(self, service: Service, run: Run, made: _Deployment) -> Handle:
         with self._lock:
+            number = self._tries[run.id, service.name] + (run.detached.attempt if run.detached else 1)
             self._tries[run.id, service.name] += 1
-            number = self._tries[run.id, service.name]
         name = f"{run.project.name}-{service.name}-run-{run.id}-{number}"
-        labels = {RUN: run.id, TRY: str(number), OWNER: str(self._owner), **({KEEP: "failed"} if self._keep else {})}
-        words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-        words += ["--service-ports"] if service.ports else []
-        words += ["--no-tty=false"] if service.raw.get("tty") else ["--no-tty"]
-        done = made.compose.call(
-            "run", "-d", "--no-deps", "-i=false", "--use-aliases", "--name", name, *words, service.name
-        )
-        if done.returncode:
-            raise self._refusal(service, name, done.stderr)
-        data = {"id": done.stdout.split()[-1], "name": name, "project": run.project.name, "job": True}
-        data |= {"address": "", "orphan": False, "began": time.time(), "left": f"docker logs {name}"}
+        labels = {RUN: run.id, TRY: str(number), **({KEEP: "failed"} if self._keep else {})}
+        labels |= _outliving(run.detached) if run.detached else {OWNER: str(self._owner)}
+        container = launch_job(made.compose, self._containers, service, name, labels, detached=run.detached is not None)
+        data = {"id": container, "name": name, "project": run.project.name, "job": True, "address": ""}
+        data |= {"orphan": False, "began": time.time(), "left": f"docker logs {name}"}
+        if run.detached:
+            data |= {"detached": True, "deadline": run.detached.deadline, "attended": True}
         return Handle(service.name, self.name, run.id, data)
 
     def _start_server(self, service: Service, run: Run, made: _Deployment) -> Handle:
@@ -214,27 +224,11 @@ class DockerEngine:
         mine = [container for container in every if container.service == service.name and not container.run]
         if done.returncode or not mine:
             stillborn = next((container.name for container in mine if container.stillborn), "")
-            raise self._refusal(service, stillborn, done.stderr)
+            raise refusal(self._containers, service, stillborn, done.stderr)
         for container in mine:
             started, _ = self._containers.life(container.id)
-            made.leases.mark(container.id, started)
+            made.leases.mark(container.id, started, run.id)
         return self._handle_of(mine[0], run.project, run.id)
-
-    def _refusal(self, service: Service, container: str, said: str) -> GigogneError:
-        """Why Docker did not start a container; the one that it has made in vain is removed."""
-        status = self._containers.status(container) if container else Status(State.EXITED)
-        if container:
-            self._containers.remove(container)
-        if status.code in (126, 127):
-            return ServiceError(
-                f"{service.name}: {last_words(status.detail or said)}",
-                "look at command: and entrypoint: of the service, and at what the image has",
-                service=service.name,
-                exit_code=status.code,
-            )
-        taken = "address already in use" in said or "port is already allocated" in said
-        hint = "publish another port, or end what has this one" if taken else "gigogne doctor looks at Docker"
-        return EngineError(f"{service.name}: Docker did not start it: {last_words(said)}", hint)
 
     @_told
     def status(self, handle: Handle) -> Status:
@@ -245,9 +239,31 @@ class DockerEngine:
         """Wait for the end of the container, its restarts included."""
         return self._containers.wait(handle.data["id"], timeout)
 
-    def logs(self, handle: Handle, *, follow: bool, since: float = 0.0, tail: int | None = None) -> Iterator[Line]:
+    @_told
+    def ended(self, handles: Sequence[Handle]) -> list[Handle]:
+        """Those whose containers do not run, or are gone."""
+        running = self._containers.running(jobs=all(handle.data["job"] for handle in handles)) if handles else ()
+        return [handle for handle in handles if handle.data["id"] not in running]
+
+    def logs(
+        self, handle: Handle, *, follow: bool, since: float = 0.0, tail: int | None = None, after: str = ""
+    ) -> Iterator[Line]:
         """What the daemon keeps of the container's output."""
-        return read_logs(self._client, handle.data["id"], follow=follow, since=since, tail=tail)
+        return read_logs(self._client, handle.data["id"], follow=follow, since=since, tail=tail, after=after)
+
+    @_told
+    def environment(self, handle: Handle) -> Mapping[str, str] | None:
+        """The variables of the container, those of its image among them."""
+        return self._containers.environment(handle.data["id"])
+
+    @_told
+    def result(self, handle: Handle) -> bytes | None:
+        """The file that the container has left, wherever the service's own `GIGOGNE_RESULT` says.
+
+        Raises:
+            EngineError: It is too large for a result.
+        """
+        return read_result(self._client, handle.data["id"])
 
     @_told
     def stop(self, handle: Handle, *, grace: float) -> None:
@@ -256,42 +272,35 @@ class DockerEngine:
         if not handle.data["job"]:  # which may have several: scale, deploy.replicas
             running = self._containers.of_project(handle.data["project"], ended=False)
             stopped += [c.id for c in running if c.service == handle.service and not c.run and c.id not in stopped]
-        with ThreadPoolExecutor(len(stopped)) as pool:
-            list(pool.map(lambda container: self._containers.stop(container, grace), stopped))
+        self._containers.stop_all(dict.fromkeys(stopped, grace))
 
     @_told
     def discard(self, handle: Handle) -> None:
         """Remove the container of a job, unless it failed and is to be kept; a server's stays."""
         if not handle.data["job"]:
             return
-        if not (self._keep and self.status(handle).code):
-            self._containers.remove(handle.data["id"])
+        if self._keep and self.status(handle).code:
+            return
+        self._containers.remove(handle.data["id"])
+        if handle.data.get("detached") and self.position.kind is PlaceKind.OUTSIDE:
+            # Who has brought them may be gone, and did not wait for the end of the job.
+            remove_copies(self._client, handle.data["project"], self._owner)
 
     @_told
     def find(self, project: Project, *, ended: bool = False) -> list[Handle]:
         """The project's containers, whoever started them."""
+        made = self._deployment(project)
         found = self._containers.of_project(project.name, ended=ended)
-        return [self._handle_of(container, project) for container in found if container.running or ended]
+        attended = made.leases.attended() if any(each.detached for each in found) else frozenset[str]()
+        servers = [each for each in found if each.running and not each.run]
+        runs = self._others(made).starters(servers)
+        return [self._handle_of(each, project, runs.get(each.id, ""), attended=attended) for each in found]
 
     @_told
     def end_runs(self, project: Project) -> list[str]:
-        """Ask the supervisors of the project's runs to end; of one out of reach, end the jobs."""
-        leases = self._deployment(project).leases
-
-        def living() -> dict[str, Owner]:
-            others = {lease.run: lease.owner for lease in leases.all() if lease.owner and lease.owner != self._owner}
-            return {run: owner for run, owner in others.items() if owner.lives(self._client)}
-
-        found = living()
-        far = {run for run, owner in found.items() if not owner.signal(signal.SIGTERM)}
-        patience = _PATIENCE + max((service.stop_grace_period for service in project.services.values()), default=0)
-        deadline = time.monotonic() + patience
-        while living().keys() & found.keys() and time.monotonic() < deadline:
-            for container in self._containers.of_project(project.name, ended=False):
-                if container.run in far:
-                    self._containers.stop(container.id, 10.0)
-            time.sleep(_BREATH)
-        return list(found)
+        """Ask the supervisors of the project's runs to end; those of them who cannot be asked lose their jobs."""
+        grace = {name: service.stop_grace_period for name, service in project.services.items()}
+        return self._others(self._deployment(project)).end_all(grace)
 
     @_told
     def remove(self, project: Project, *, volumes: bool) -> None:
@@ -306,6 +315,7 @@ class DockerEngine:
                 self._containers.remove(container.id)
         # Not what other files of the same `name:` have started: Compose leaves it, too.
         done = made.compose.call("down", *(["--volumes"] if volumes else []))
+        end_guard(self._client, made.leases, project.name)
         made.leases.remove()
         made.staged.remove()
         if done.returncode:
@@ -340,21 +350,12 @@ class DockerEngine:
             self._deployments[project.name] = made
             return made
 
-    def _sweep(self, made: _Deployment) -> None:
-        """Remove the ended containers of jobs that nobody waits for, and the marks of servers that have ended."""
-        every = self._containers.of_project(made.project.name, ended=True)
-        for container in every:
-            if not container.run or container.running or container.owner is None:
-                continue
-            if container.owner != self._owner and container.owner.lives(self._client):
-                continue
-            if not (container.kept and self._containers.status(container.id).code):
-                self._containers.remove(container.id)
-        running = {container.id for container in every if container.running}
-        for ended in made.leases.marks().keys() - running:
-            made.leases.unmark(ended)
+    def _others(self, made: _Deployment) -> OtherRuns:
+        return OtherRuns(self._client, self._containers, made.leases, made.project.name, self._owner)
 
-    def _handle_of(self, container: Container, project: Project, run: str = "") -> Handle:
+    def _handle_of(
+        self, container: Container, project: Project, run: str = "", *, attended: Collection[str] = ()
+    ) -> Handle:
         data = {
             "id": container.id,
             "name": container.name,
@@ -365,4 +366,11 @@ class DockerEngine:
             "began": container.created,
             "left": f"docker logs {container.name}",
         }
+        if container.detached:
+            data |= {"detached": True, "deadline": container.deadline, "attended": container.run in attended}
         return Handle(container.service, self.name, container.run or run, data)
+
+
+def _outliving(detached: Detached) -> dict[str, str]:
+    """The labels of a job that outlives who starts it."""
+    return {**detached.labels, DEADLINE: "" if detached.deadline is None else f"{detached.deadline:.3f}"}

@@ -21,6 +21,8 @@ __all__ = ["Owner"]
 
 # The start of a process as it is told twice.
 _TOLERANCE = 1.0
+# What tells of a process from inside its container: whose process ids they are, and the process itself.
+_LOOK = "readlink /proc/self/ns/pid; cat /proc/$0/stat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,12 @@ class Owner:
     @classmethod
     def this_process(cls, container: str) -> Owner:
         """The process that calls, in a container or on a host."""
-        return cls(*_here(), os.getpid(), _start_of(psutil.Process()), container)
+        return cls.of(os.getpid(), container)
+
+    @classmethod
+    def of(cls, pid: int, container: str) -> Owner:
+        """A process beside the one that calls: of the same machine, namespace and container."""
+        return cls(*_here(), pid, _start_of(psutil.Process(pid)), container)
 
     @classmethod
     def read(cls, label: str) -> Owner | None:
@@ -77,7 +84,7 @@ class Owner:
         machine, boot, _ = _here()
         if self.machine == machine and self.boot != boot:
             return False  # the machine has been started anew since
-        return not self.container or _runs(client, self.container)
+        return not self.container or _runs_in(client, self)
 
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal to it; whether it is near, and ours to be sent one."""
@@ -101,13 +108,24 @@ def _start_of(process: psutil.Process) -> float:
     return float(stat.rpartition(")")[2].split()[19])
 
 
-def _runs(client: DockerClient, container: str) -> bool:
-    from docker.errors import NotFound
+def _runs_in(client: DockerClient, owner: Owner) -> bool:
+    """Whether an owner runs in its container, which the daemon looks into; taken to where it cannot."""
+    from docker.errors import APIError, NotFound
 
+    api = client.api
     try:
-        return bool(client.api.inspect_container(container)["State"]["Running"])
+        if not api.inspect_container(owner.container)["State"]["Running"]:
+            return False
+        asked = api.exec_create(owner.container, ["sh", "-c", _LOOK, str(owner.pid)], stderr=False)["Id"]
+        namespace, _, stat = api.exec_start(asked).decode(errors="replace").partition("\n")
     except NotFound:
         return False
+    except APIError:  # it is paused, or has no shell
+        return True
+    if namespace != owner.namespace:
+        return True
+    told = stat.rpartition(")")[2].split()
+    return bool(told) and told[0] != "Z" and abs(float(told[19]) - owner.began) < _TOLERANCE
 
 
 @functools.cache

@@ -11,6 +11,8 @@ import io
 import re
 import secrets
 import socket
+import struct
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from gigogne.core.place import MountPoint, Place, PlaceKind
-from gigogne.engines.docker.connection import is_local, telling
+from gigogne.engines.docker.connection import endpoint, is_local, telling
 from gigogne.engines.docker.empty import create_empty
 from gigogne.errors import EngineError
 
@@ -150,6 +152,8 @@ def find_place(client: DockerClient, directory: Path | None = None, *, traces: T
         if found is not None:
             mounts = mount_points(found, _inspector(client))
             return Place(PlaceKind.OUTSIDE, mounts, found["Id"], version)
+        if _shares_mounts(client):
+            return Place(PlaceKind.INSIDE, engine_version=version)
         folders = [*([directory] if directory else []), Path(tempfile.gettempdir())]
         answers = (_is_shared(client, folder) for folder in folders)
         shared = next((answer for answer in answers if answer is not None), False)
@@ -218,6 +222,23 @@ def _subpaths(inspected: Mapping[str, Any], inspect: _Inspect) -> Iterator[tuple
         yield from _subpaths(other, inspect)
     for mount in host.get("Mounts") or ():
         yield mount["Target"], (mount.get("VolumeOptions") or {}).get("Subpath", "")
+
+
+def _shares_mounts(client: DockerClient) -> bool:
+    """Whether the daemon itself listens on the socket, and has this process's mounts. Else a probe has to tell."""
+    path = endpoint().removeprefix("unix://")
+    if not sys.platform.startswith("linux") or not is_local(client):
+        return False
+    try:
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(path)
+            told = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        listening = Path("/proc", str(struct.unpack("3i", told)[0]))  # 0 where it is in no namespace of ours
+        if (listening / "comm").read_text() != "dockerd\n":  # it passes requests on to a daemon elsewhere
+            return False
+        return (listening / "ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+    except OSError:  # it is another user's
+        return False
 
 
 def _is_shared(client: DockerClient, folder: Path) -> bool | None:

@@ -16,7 +16,7 @@ from gigogne.engines.docker.owner import Owner
 if TYPE_CHECKING:
     from docker import DockerClient
 
-__all__ = ["StagedVolumes"]
+__all__ = ["StagedVolumes", "remove_copies"]
 
 _PROJECT, _STAGED, _OWNER = "gigogne.project", "gigogne.staged", "gigogne.owner"
 _TARGET = "/staged"
@@ -44,21 +44,7 @@ class StagedVolumes:
 
     def remove(self) -> None:
         """Remove what this owner and dead ones have brought, but what a server uses that stays up."""
-        from docker.errors import APIError
-
-        filters = {"label": [f"{_PROJECT}={self._project}", _STAGED]}
-        for left in self._client.api.containers(all=True, filters=filters):
-            if self._over(left["Labels"]):  # killed in the middle of a copy
-                with contextlib.suppress(APIError):
-                    self._client.api.remove_container(left["Id"], force=True)
-        for volume in self._client.api.volumes(filters=filters)["Volumes"] or ():
-            if self._over(volume["Labels"]):
-                with contextlib.suppress(APIError):
-                    self._client.api.remove_volume(volume["Name"])
-
-    def _over(self, labels: Mapping[str, str]) -> bool:
-        owner = Owner.read(labels.get(_OWNER, ""))
-        return owner is None or owner == self._owner or not owner.lives(self._client)
+        remove_copies(self._client, self._project, self._owner)
 
     def _copy(self, staged: Staged) -> None:
         api = self._client.api
@@ -74,6 +60,25 @@ class StagedVolumes:
                 api.put_archive(made, _TARGET, archive)
         finally:
             api.remove_container(made, force=True)
+
+
+def remove_copies(client: DockerClient, project: str, owner: Owner) -> None:
+    """Remove what this owner and dead ones have brought, but what a container has that is still there."""
+    from docker.errors import APIError
+
+    def over(labels: Mapping[str, str]) -> bool:
+        found = Owner.read(labels.get(_OWNER, ""))
+        return found is None or found == owner or not found.lives(client)
+
+    filters = {"label": [f"{_PROJECT}={project}", _STAGED]}
+    for left in client.api.containers(all=True, filters=filters):
+        if over(left["Labels"]):  # killed in the middle of a copy
+            with contextlib.suppress(APIError):
+                client.api.remove_container(left["Id"], force=True)
+    for volume in client.api.volumes(filters=filters)["Volumes"] or ():
+        if over(volume["Labels"]):
+            with contextlib.suppress(APIError):
+                client.api.remove_volume(volume["Name"])
 
 
 @contextlib.contextmanager

@@ -18,11 +18,13 @@ from gigogne.core.model import Healthcheck, Problem, Project, Service
 from gigogne.engines.process.command import Command
 from gigogne.engines.process.health import HealthMonitor
 from gigogne.engines.process.image import Image, check_image, prepare_image
+from gigogne.engines.process.keeper import start
 from gigogne.engines.process.launch import Launch, make_launch, require_program
 from gigogne.engines.process.network import Network
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.portable import portable_command
-from gigogne.engines.process.processes import Process, end_family, spawn
+from gigogne.engines.process.processes import Process, Terms, end_family
+from gigogne.engines.process.result import RESULT, with_result
 from gigogne.engines.process.sandbox import Bubblewrap, sandbox_command, sandbox_exec
 from gigogne.engines.session import own_session
 from gigogne.errors import ServiceError
@@ -58,7 +60,7 @@ class BuiltService:
         """Make the image's files and environments."""
         self._image = prepare_image(self._service, self._project, self._paths, progress)
 
-    def start(self, directory: Path, network: Network) -> tuple[Process, subprocess.Popen[bytes]]:
+    def start(self, directory: Path, network: Network, terms: Terms) -> tuple[Process, subprocess.Popen[bytes] | None]:
         """Start it, with its files in `directory`.
 
         Raises:
@@ -66,12 +68,14 @@ class BuiltService:
         """
         scratch = directory / "scratch"
         scratch.mkdir()
-        launch = self._launch(scratch, network)
-        command = self._command(launch, network)
+        launch, result = self._launch(scratch, network), None
+        if terms.job and terms.detached:
+            launch, result = with_result(launch, directory / RESULT)
+        command = replace(self._command(launch, network), result=result)
         name = self._service.stop_signal or launch.image.config.stop_signal
         if name:
             command = replace(command, stop_signal=_signal(name, self._service))
-        return _spawn(self._service, command, directory)
+        return _start(self._service, command, directory, terms)
 
     def watch(self, process: Process, network: Network) -> HealthMonitor | None:
         """The health check of the service at work, where it has one that can be made from here."""
@@ -152,9 +156,11 @@ def _last_line(file: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _spawn(service: Service, command: Command, directory: Path) -> tuple[Process, subprocess.Popen[bytes]]:
+def _start(
+    service: Service, command: Command, directory: Path, terms: Terms
+) -> tuple[Process, subprocess.Popen[bytes] | None]:
     try:
-        return spawn(command, directory)
+        return start(command, directory, terms)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR):
             raise  # not the command's fault: a full disk, too many processes

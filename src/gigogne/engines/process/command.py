@@ -22,6 +22,7 @@ class Command:
         sandboxed: `argv[0]` is bubblewrap, which then reports the inner process and its exit code.
         stop_signal: The signal that asks it to end.
         contents: What a word of `argv`, by its index, gives to read: the word is to be the number of a descriptor.
+        result: Where it leaves its result on this machine; None where it is asked for none.
     """
 
     argv: tuple[str, ...]
@@ -31,3 +32,4 @@ class Command:
     sandboxed: bool = False
     stop_signal: int = signal.SIGTERM
     contents: Mapping[int, str] = field(default_factory=dict, repr=False)
+    result: Path | None = None

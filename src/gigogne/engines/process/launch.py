@@ -16,6 +16,7 @@ from gigogne.core.model import Mount, MountType, Project, Service
 from gigogne.engines.process.image import Image
 from gigogne.engines.process.image.recipe import User
 from gigogne.engines.process.image.volumes import seed_volume
+from gigogne.engines.process.mounts import docker_only
 from gigogne.engines.process.paths import Paths
 from gigogne.errors import ComposeError, ServiceError
 
@@ -113,7 +114,9 @@ def make_launch(
     environment = {name: value for name, value in environment.items() if name not in service.unset}
     # A health check's launch is that of a service that runs already: what its volumes hold is its own affair.
     source = None if any(scratch.iterdir()) else image
-    mounts = [place_mount(mount, service, project, paths, scratch, source) for mount in service.mounts]
+    left_out = docker_only(service)
+    wanted = [mount for mount in service.mounts if mount.target not in left_out]
+    mounts = [place_mount(mount, service, project, paths, scratch, source) for mount in wanted]
     covered = {mount.target for mount in mounts}
     mounts += [_anonymous(scratch, t, source) for t in config.volumes if t not in covered]
     return Launch(

@@ -9,7 +9,14 @@ from pathlib import Path, PurePosixPath
 from gigogne.core.model import DELIVERED, Mount, MountType, Problem, Project, Service
 from gigogne.engines.process.paths import Paths
 
-__all__ = ["external_volumes", "mount_problems"]
+__all__ = ["docker_only", "external_volumes", "mount_problems"]
+
+_DOCKER_ONLY = "gigogne.docker-only"
+
+
+def docker_only(service: Service) -> frozenset[str]:
+    """The targets of the mounts that its label keeps for Docker: the service does without them here."""
+    return frozenset(filter(None, map(str.strip, service.labels.get(_DOCKER_ONLY, "").split(","))))
 
 
 def external_volumes(project: Project) -> frozenset[str]:
@@ -30,9 +37,12 @@ def mount_problems(
         embedded: Whether an embedded server stands in for it.
         sandboxed: Whether services run in the sandbox.
     """
-    external = external_volumes(project)
+    external, left_out = external_volumes(project), docker_only(service)
     for mount in service.mounts:
-        if mount.type is MountType.OTHER and mount.source:
+        if mount.target in left_out:
+            message = f"{mount.target} is for Docker alone (label {_DOCKER_ONLY}), and is not mounted"
+            yield Problem(service.name, f"services.{service.name}.volumes", message, fatal=False)
+        elif mount.type is MountType.OTHER and mount.source:
             yield from _without_a_file(service, project, mount, embedded=embedded, sandboxed=sandboxed)
         elif mount.type is MountType.OTHER:
             message = f"the mount at {mount.target} has a type that needs Docker"

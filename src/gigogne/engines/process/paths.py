@@ -16,10 +16,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platformdirs import PlatformDirs
 
-from gigogne.core.model import Mount, Project
+if TYPE_CHECKING:
+    from gigogne.core.model import Mount, Project
 
 __all__ = ["Paths"]
 

@@ -2,20 +2,22 @@
 
 A started process has a directory: `status.json` (who it is), `stdout.log`, `stderr.log` (what it said) and, under
 bubblewrap, `bwrap.json` (the inner process, and the exit code in the end). So another Gigogne can find it, read it,
-wait for it and stop it. Process ids are used again by the system, so an id counts only with its start time.
+wait for it and stop it. Process ids are used again by the system, so an id counts only with its start time, and only
+where it was given: another container counts from 1 anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,46 +26,111 @@ import psutil
 from gigogne.engines.process.command import Command
 from gigogne.engines.session import own_session
 
-__all__ = ["Process", "end_family", "exit_code", "spawn"]
+__all__ = ["Process", "Terms", "end_family", "end_session", "exit_code", "process_space", "spawn"]
 
 _POLL, _LONGEST_POLL = 0.02, 0.3
+# The start of a process as it is told twice.
+_TOLERANCE = 1.0
 # Bubblewrap reports its child within milliseconds; a loaded machine may take longer.
 _CHILD_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a service was started.
+
+    Attributes:
+        job: Whether it is a job.
+        detached: Whether it outlives its starter.
+        deadline: When it is then ended at the latest, in seconds since the epoch.
+        attempt: Which try it is.
+        labels: Who asked for it.
+    """
+
+    job: bool = False
+    detached: bool = False
+    deadline: float | None = None
+    attempt: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+_PLAIN = Terms()
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
-    """A process by id and start time (seconds since the epoch), with its directory."""
+    """A process by id and start, with its directory.
+
+    Attributes:
+        pid: Its id.
+        created: When it was started, in seconds since the epoch.
+        directory: Where its files are.
+        sandboxed: Whether it is bubblewrap, with the service inside.
+        stop_signal: The signal that asks it to end.
+        birth: The same as the system tells it without the clock, which may be set meanwhile.
+        space: Whose process ids these are; empty where the system has only one kind.
+        terms: On which terms it was started.
+        keeper: The id of the process that waits for it and writes its exit code down; 0 where its starter does.
+        keeper_birth: When that was started, as `birth`.
+        result: Where a job leaves its result on this machine; empty where it has no place for it.
+    """
 
     pid: int
     created: float
     directory: Path
     sandboxed: bool
     stop_signal: int
+    birth: float = 0.0
+    space: str = ""
+    terms: Terms = field(default_factory=Terms)
+    keeper: int = 0
+    keeper_birth: float = 0.0
+    result: str = ""
 
     @classmethod
-    def read(cls, directory: Path) -> Process | None:
-        """The process of a directory, or None where none was started."""
+    def read(cls, directory: Path, name: str = "status.json") -> Process | None:
+        """The process that a file in a directory names, or None where none was started, or another version did it."""
         try:
-            status = json.loads((directory / "status.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            status = json.loads((directory / name).read_text(encoding="utf-8"))
+            terms = Terms(**status.pop("terms", {}))
+            return cls(**status, directory=directory, terms=terms)
+        except (OSError, ValueError, TypeError):
             return None
-        return cls(status["pid"], status["created"], directory, status["sandboxed"], status["stop_signal"])
 
     @classmethod
-    def this_one(cls, directory: Path) -> Process:
-        """The process that calls, written down in a directory for others to see whether it lives."""
-        process = cls(os.getpid(), psutil.Process().create_time(), directory, False, int(signal.SIGTERM))
-        _write_status(process)
+    def note(cls, pid: int, directory: Path, name: str = "status.json") -> Process:
+        """A process that is no service, written down in a directory for others to see whether it lives."""
+        created, birth = _started(pid)
+        process = cls(pid, created, directory, False, int(signal.SIGTERM), birth, process_space())
+        process.write(name)
         return process
 
+    def write(self, name: str = "status.json") -> None:
+        """Write down who it is, whole or not at all."""
+        status = asdict(self)
+        del status["directory"]
+        temporary = self.directory / f"{name}.tmp"
+        temporary.write_text(json.dumps(status), encoding="utf-8")
+        temporary.replace(self.directory / name)
+
+    @property
+    def detached_job(self) -> bool:
+        """Whether it is a job that outlives its starter, and whose end somebody will ask for."""
+        return self.terms.job and self.terms.detached
+
+    @property
+    def far(self) -> bool:
+        """Whether it may live, but out of sight: its id is one of another container of this machine."""
+        boot, own = self.space.partition(" ")[0], process_space()
+        return self.space not in ("", own) and boot == own.partition(" ")[0]
+
     def alive(self) -> bool:
-        """Whether it runs now."""
-        process = self._psutil()
-        try:
-            return process is not None and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
+        """Whether it runs now, or its keeper has yet to write down how it ended."""
+        if self.space not in ("", process_space()):
             return False
+        if _lives(self.pid, self.birth):
+            return True
+        return self.keeper > 0 and not self.seen_to() and _lives(self.keeper, self.keeper_birth)
 
     def ended(self, timeout: float | None) -> bool:
         """Whether it ends within `timeout` seconds (None: wait for ever); for those who are not its parent."""
@@ -76,6 +143,13 @@ class Process:
             time.sleep(left)
             pause = min(pause * 1.2, _LONGEST_POLL)  # hours cost next to nothing
         return True
+
+    def environment(self) -> dict[str, str] | None:
+        """The variables that it was started with; None where it runs no more. Values are secret."""
+        with contextlib.suppress(psutil.Error):
+            process = self._psutil()
+            return process.environ() if process is not None else None
+        return None
 
     def inner_pid(self) -> int | None:
         """The id, on this machine, of process 1 of the sandbox; of the process itself where there is no sandbox."""
@@ -92,9 +166,15 @@ class Process:
         return None
 
     def leave_behind(self, code: int) -> None:
-        """Write its exit code down, for those who are not its parent."""
+        """Write its exit code down, whole or not at all, for those who are not its parent."""
         with contextlib.suppress(OSError):
-            (self.directory / "code").write_text(str(code), encoding="ascii")
+            temporary = self.directory / "code.tmp"
+            temporary.write_text(str(code), encoding="ascii")
+            temporary.replace(self.directory / "code")
+
+    def seen_to(self) -> bool:
+        """Whether somebody has cleaned up after it, and written its exit code down."""
+        return (self.directory / "code").exists()
 
     def code_left_behind(self) -> int | None:
         """The exit code that its supervisor or else bubblewrap wrote down."""
@@ -106,7 +186,7 @@ class Process:
     def signal(self, number: int) -> None:
         """Send a signal as Docker does: to process 1 of the container alone."""
         pid = self.inner_pid()
-        if pid is None or not self.alive():
+        if pid is None or self._psutil() is None:
             return
         with contextlib.suppress(OSError, psutil.NoSuchProcess):  # Windows: another console's cannot be sent a break
             if sys.platform == "win32":
@@ -146,20 +226,50 @@ class Process:
         return report
 
     def _psutil(self) -> psutil.Process | None:
-        try:
-            process = psutil.Process(self.pid)
-            return process if abs(process.create_time() - self.created) < 1 else None
-        except psutil.NoSuchProcess:
-            return None
+        return _process(self.pid, self.birth) if self.space in ("", process_space()) else None
 
 
-def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[bytes]]:
+def spawn(
+    command: Command, directory: Path, terms: Terms = _PLAIN, *, kept: bool = False
+) -> tuple[Process, subprocess.Popen[bytes]]:
     """Start the command in a session of its own, its output in files of `directory`.
+
+    Args:
+        command: The command.
+        directory: The service's own.
+        terms: On which terms it runs.
+        kept: Whether the process that calls is its keeper.
 
     Raises:
         OSError: The program cannot be started.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    child = _open(command, directory)
+    created, birth = _started(child.pid)
+    process = Process(
+        child.pid,
+        created,
+        directory,
+        command.sandboxed,
+        int(command.stop_signal),
+        birth,
+        process_space(),
+        terms,
+        os.getpid() if kept else 0,
+        _started(os.getpid())[1] if kept else 0.0,
+        str(command.result or ""),
+    )
+    try:
+        process.write()
+    except BaseException:  # a full disk: nobody would find it again
+        process.kill()
+        child.wait()
+        raise
+    return process, child
+
+
+def _open(command: Command, directory: Path) -> subprocess.Popen[bytes]:
+    """The command as a child, with its files; an argument that is to be read is a descriptor."""
     argv = list(command.argv)
     with contextlib.ExitStack() as stack:
         out = stack.enter_context((directory / "stdout.log").open("ab"))
@@ -176,7 +286,7 @@ def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[
             import pwd
 
             options |= {"user": command.user, "group": pwd.getpwuid(command.user).pw_gid, "extra_groups": []}
-        child = subprocess.Popen(
+        return subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -186,14 +296,6 @@ def spawn(command: Command, directory: Path) -> tuple[Process, subprocess.Popen[
             **options,
             **own_session(),
         )
-    process = Process(child.pid, _created(child.pid), directory, command.sandboxed, int(command.stop_signal))
-    try:
-        _write_status(process)
-    except BaseException:  # a full disk: nobody would find it again
-        process.kill()
-        child.wait()
-        raise
-    return process, child
 
 
 @contextlib.contextmanager
@@ -214,23 +316,58 @@ def end_family(process: psutil.Process) -> None:
                 member.kill()
 
 
-def _created(pid: int) -> float:
+def end_session(pid: int) -> None:
+    """End what a process that has ended left behind in its session, as the end of a container would."""
+    if sys.platform != "win32":
+        for member in psutil.pids():  # a shell's jobs have groups of their own, in the same session
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.getsid(member) == pid:
+                    os.kill(member, signal.SIGKILL)
+
+
+def _process(pid: int, birth: float) -> psutil.Process | None:
+    """The process of this id, where it is the one that was started then."""
     try:
-        return psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        return process if abs(_birth(process) - birth) < _TOLERANCE else None
     except psutil.NoSuchProcess:
-        return time.time()
+        return None
 
 
-def _write_status(process: Process) -> None:
-    status = {
-        "pid": process.pid,
-        "created": process.created,
-        "sandboxed": process.sandboxed,
-        "stop_signal": process.stop_signal,
-    }
-    temporary = process.directory / "status.tmp"
-    temporary.write_text(json.dumps(status), encoding="utf-8")
-    temporary.replace(process.directory / "status.json")
+def _lives(pid: int, birth: float) -> bool:
+    process = _process(pid, birth)
+    try:
+        return process is not None and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _started(pid: int) -> tuple[float, float]:
+    """When a process was started: in seconds since the epoch, and as the system tells it without the clock."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time(), _birth(process)
+    except psutil.NoSuchProcess:
+        return time.time(), 0.0
+
+
+def _birth(process: psutil.Process) -> float:
+    """On Linux clock ticks since the boot; elsewhere seconds."""
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
+    except OSError:
+        return float(process.create_time())
+    return float(stat.rpartition(")")[2].split()[19])
+
+
+@functools.cache
+def process_space() -> str:
+    """Whose process ids this process sees: the start of the machine, and on Linux the container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def exit_code(returncode: int) -> int:

@@ -25,7 +25,7 @@ __all__ = ["Bubblewrap", "find_bubblewrap", "sandbox_command", "sandbox_exec"]
 # The name spaces of a container, less the network: servers are reached on loopback addresses of their own. No `--dev`:
 # it wants a second user name space, and a process in that one cannot be entered (`nsenter`) without being root.
 _SPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--new-session")
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = (
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),

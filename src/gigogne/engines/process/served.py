@@ -9,10 +9,11 @@ from pathlib import Path
 from gigogne.core.model import Healthcheck, MountType, Problem, Project, Service
 from gigogne.engines.process.embedded import EmbeddedServer
 from gigogne.engines.process.health import HealthMonitor
+from gigogne.engines.process.keeper import start
 from gigogne.engines.process.launch import place_mount
 from gigogne.engines.process.network import Network
 from gigogne.engines.process.paths import Paths
-from gigogne.engines.process.processes import Process, spawn
+from gigogne.engines.process.processes import Process, Terms
 from gigogne.engines.process.sandbox import Bubblewrap
 
 __all__ = ["ServedService"]
@@ -45,7 +46,7 @@ class ServedService:
         self._progress = progress
         self._server.prepare(self._paths, progress)
 
-    def start(self, directory: Path, network: Network) -> tuple[Process, subprocess.Popen[bytes]]:
+    def start(self, directory: Path, network: Network, terms: Terms) -> tuple[Process, subprocess.Popen[bytes] | None]:
         """Start the server, its data initialised when it is new.
 
         Raises:
@@ -57,7 +58,7 @@ class ServedService:
         at = network.endpoint(self._service.name, self._server.port(self._service))
         data = self._data(directory)
         command = self._server.command(self._service, at, data, runtime, self._paths, binary, self._progress)
-        return spawn(command, directory)
+        return start(command, directory, terms)
 
     def watch(self, process: Process, network: Network) -> HealthMonitor:
         """Whether the server is ready for its clients; what its own image would check is not asked."""

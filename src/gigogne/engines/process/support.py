@@ -27,6 +27,7 @@ NOTICED = {
     "deploy": "one process, and no limits of its own",
     "develop": "watching is Docker's",
     "dns": "this machine's name servers are used",
+    "group_add": "a process has the groups that you have",
     "logging": "the lines go to files that `gigogne` shows",
     "mem_limit": "processes share this machine's memory",
     "read_only": "what the image holds can be written, and is forgotten",

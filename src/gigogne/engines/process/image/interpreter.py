@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -122,6 +123,8 @@ def _search_path() -> str:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     with contextlib.suppress(OSError):  # PYENV_ROOT may come from another user's shell
         folders += sorted(pyenv.glob("versions/3.*/bin"), reverse=True)
+    # The one that runs this: in a virtual environment PATH may not lead to it.
+    folders.append(Path(sys.base_prefix) / ("" if os.name == "nt" else "bin"))
     return os.pathsep.join(map(str, folders))
 
 
@@ -146,6 +149,7 @@ def _places() -> list[list[object]]:
     own = [
         Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or home / ".local/share/uv/python"),
         home / ".pyenv/versions",
+        Path(sys.base_prefix),
     ]
     folders = [*os.environ.get("PATH", "").split(os.pathsep), *map(str, own)]
     places: list[list[object]] = []

@@ -1,0 +1,101 @@
+"""The tasks of a project's servers, and that of a whole project, at work on a worker."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gigogne.airflow.context import project_run, servers_run, variables
+from gigogne.airflow.execution import Interruption, check, guard, open_project
+from gigogne.airflow.masking import mask_secrets
+from gigogne.airflow.outcome import told
+from gigogne.airflow.run_log import RunLog, summarised
+from gigogne.core.engine import Engine
+from gigogne.core.environment import with_variables
+from gigogne.core.graph import kinds
+from gigogne.core.model import Kind, Project
+from gigogne.core.plan import make_plan
+from gigogne.orchestrators.native import NativeOrchestrator
+from gigogne.orchestrators.servers import start_servers, stop_servers
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from gigogne.airflow.operators import OnProject, ProjectOperator, StartServersOperator, StopServersOperator
+
+__all__ = ["run", "start", "stop"]
+
+_INTERRUPTED = 143  # as after SIGTERM
+# After so many seconds a run that stops in good order has to hurry: Airflow's SIGKILL comes after five.
+_ORDERLY = 3.0
+
+
+def start(operator: StartServersOperator, context: Context) -> dict[str, str]:
+    """Start servers for a DAG run; where each is reached."""
+    log, servers = RunLog(), tuple(operator.servers)
+    with told():
+        engine, project = _opened(operator, servers, log)
+        check(engine, project, servers, log)
+        of_run = servers_run(context, project, _all_servers(operator, context, servers))
+        with Interruption(operator, engine.cancel) as interruption:
+            handles = start_servers(engine, of_run, servers, log.emit, interrupted=lambda: interruption.asked)
+        guard(engine, project)
+    return {handle.service: str(handle.data.get("address", "")) for handle in handles}
+
+
+def stop(operator: StopServersOperator, context: Context) -> None:
+    """Stop those that the DAG run has started and nobody else needs."""
+    log, servers = RunLog(), tuple(operator.servers)
+    with told():
+        engine, project = _opened(operator, servers, log)
+        stop_servers(engine, servers_run(context, project, servers), servers, log.emit)
+
+
+def run(operator: ProjectOperator, context: Context) -> dict[str, Any]:
+    """Run jobs of a project, with all that they need; what became of each."""
+    log = RunLog()
+    with told():
+        given = variables(operator, operator.environment, context)
+        engine, project = open_project(operator, operator.targets, log)
+        plan = make_plan(project, operator.targets)
+        jobs = [name for name, kind in kinds(project).items() if kind is Kind.JOB]
+        project = with_variables(project, jobs, given)
+        for name in plan.services:
+            mask_secrets(project.services[name].environment, project.services)
+        check(engine, project, plan.services, log)
+        orchestrator = NativeOrchestrator(
+            engine,
+            project_run(project, plan.services),
+            log.emit,
+            jobs=operator.jobs or os.cpu_count() or 4,
+            keep_going=operator.keep_going,
+        )
+        with Interruption(operator, lambda: _interrupt(orchestrator)):
+            result = orchestrator.execute(plan)
+    return summarised(result, log)
+
+
+def _interrupt(orchestrator: NativeOrchestrator) -> None:
+    orchestrator.interrupt(_INTERRUPTED)
+    time.sleep(_ORDERLY)
+    orchestrator.interrupt(_INTERRUPTED)
+
+
+def _opened(operator: OnProject, servers: Sequence[str], log: RunLog) -> tuple[Engine, Project]:
+    engine, project = open_project(operator, servers, log)
+    for name in servers:
+        mask_secrets(project.services[name].environment, project.services)
+    return engine, project
+
+
+def _all_servers(operator: StartServersOperator, context: Context, servers: Sequence[str]) -> tuple[str, ...]:
+    """Those of all stages in the operator's group: a later stage does not give up what an earlier one has started."""
+    group = operator.task_id.rpartition(".")[0]
+    stages = [
+        task
+        for task in context["dag"].tasks
+        if isinstance(task, type(operator)) and task.task_id.rpartition(".")[0] == group
+    ]
+    return tuple(dict.fromkeys([*servers, *(name for stage in stages for name in stage.servers)]))

@@ -1,0 +1,337 @@
+"""The job of a task: found or started, ended, and what an earlier try has left of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from structlog.testing import capture_logs
+from tests.conftest import Workspace
+
+from gigogne.airflow.bookmark import Bookmark
+from gigogne.airflow.execution import Execution, Interruption, check
+from gigogne.airflow.files import load_options
+from gigogne.airflow.job import Job
+from gigogne.airflow.logs import TaskLog
+from gigogne.airflow.operators import ProjectOperator, ServiceOperator, StartServersOperator, StopServersOperator
+from gigogne.airflow.outcome import told
+from gigogne.choice import choose_engine
+from gigogne.compose import load_project
+from gigogne.core.engine import Detached, Engine, Run, State
+from gigogne.errors import ComposeError, EngineError, UnsupportedError
+
+pytestmark = [pytest.mark.airflow, pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")]
+
+# The engines differ in nothing here that matters.
+ON_ONE = pytest.mark.parametrize("trial", ["process"], indirect=True)
+
+COMPOSE = """\
+services:
+  long:
+    image: busybox:1.36
+    command: [sh, -c, "echo begun; sleep 60"]
+    stop_grace_period: 1s
+  quick:
+    image: busybox:1.36
+    command: [sh, -c, "echo one; echo two; echo oops >&2; exit $$CODE"]
+    environment: {CODE: "0"}
+  result:
+    image: busybox:1.36
+    command: [sh, -c, "echo '{\\"rows\\": 5}' > $$GIGOGNE_RESULT; echo last"]
+"""
+# Another process, as an earlier try of the task is: it starts the job, and sees to it until it is killed.
+EARLIER = """
+import sys, time
+from gigogne.airflow.files import load_options
+from gigogne.choice import choose_engine
+from gigogne.compose import load_project
+from gigogne.core.engine import Detached, Run
+
+folder, name, engine, service, run_id, attends = sys.argv[1:]
+project = load_project(load_options(folder, project_name=name))
+engine, _ = choose_engine(engine, lambda service, text: None)
+run = Run(run_id, project, (service,), Detached())
+engine.prepare(project.services[service], run)
+with engine.attend(run):
+    engine.wait(engine.start(project.services[service], run), timeout=None if service != "long" else 0.1)
+    print("started", flush=True)
+    time.sleep(float(attends))
+"""
+
+
+class Trial:
+    """A project, an engine, and tries of a task on them."""
+
+    def __init__(self, workspace: Workspace, engine: Engine) -> None:
+        self.workspace, self.engine = workspace, engine
+        self.name = f"h4-{os.getpid()}-{workspace.folder.parent.name[-12:].strip('-_').lower()}".replace("_", "-")
+        self.run_id = f"airflow-{time.time_ns():x}"[-20:]
+        self.project = load_project(load_options(workspace.folder, project_name=self.name))
+        self.others: list[subprocess.Popen[str]] = []
+
+    def run(self, service: str, attempt: int = 1, deadline: float | None = None) -> Run:
+        """A try's run."""
+        return Run(self.run_id, self.project, (service,), Detached(deadline, attempt))
+
+    def earlier(self, service: str, *, attends: float = 0.0) -> subprocess.Popen[str]:
+        """An earlier try, in another process, which sees to its job for so many seconds after the start."""
+        words = [str(self.workspace.folder), self.name, self.engine.name, service, self.run_id, str(attends)]
+        process = subprocess.Popen([sys.executable, "-c", EARLIER, *words], stdout=subprocess.PIPE, text=True)
+        self.others.append(process)
+        assert process.stdout is not None
+        with process.stdout as said:
+            assert said.readline() == "started\n"
+        return process
+
+    def next_try(self, service: str, **run: Any) -> tuple[Execution, list[str]]:
+        """Another try, as far as finding what is left; and what it said."""
+        with capture_logs() as said:
+            execution = Execution(self.engine, self.run(service, 2, **run), self.project.services[service], TaskLog())
+            execution.find()
+        return execution, [line["event"] for line in said]
+
+    def left(self) -> list[str]:
+        """The states of the run's jobs that are still there."""
+        found = [handle for handle in self.engine.find(self.project, ended=True) if handle.run == self.run_id]
+        return [str(self.engine.status(handle).state) for handle in found]
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def trial(request: pytest.FixtureRequest, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
+    """On either engine."""
+    for name, value in workspace.environment.items():
+        monkeypatch.setenv(name, value)
+    workspace.write({"compose.yml": COMPOSE})
+    engine, _ = choose_engine(request.param, lambda service, text: None)
+    made = Trial(workspace, engine)
+    yield made
+    for other in made.others:
+        other.kill()
+        other.wait()
+    for handle in engine.find(made.project):
+        engine.stop(handle, grace=0)
+    engine.remove(made.project, volumes=True)
+
+
+def test_a_job_is_started_listened_to_and_leaves_nothing(trial: Trial) -> None:
+    """Its last line on stdout is the result."""
+    with capture_logs() as said:
+        execution = Execution(trial.engine, trial.run("quick"), trial.project.services["quick"], TaskLog())
+        execution.find()
+        trial.engine.prepare(execution.service, execution.run)
+        with trial.engine.attend(execution.run):
+            execution.start()
+            execution.follow()
+            status = execution.wait()
+            assert execution.result() == "two"
+            execution.discard()
+    assert status is not None
+    assert (status.state, status.code) == (State.EXITED, 0)
+    assert [line["event"] for line in said if line.get("stream") == "stdout"] == ["one", "two"]
+    assert [line["event"] for line in said if line.get("stream") == "stderr"] == ["oops"]
+    assert trial.left() == []
+
+
+@ON_ONE
+def test_the_json_that_a_job_writes_is_its_result(trial: Trial) -> None:
+    """At the path in `GIGOGNE_RESULT`."""
+    execution = Execution(trial.engine, trial.run("result"), trial.project.services["result"], TaskLog())
+    trial.engine.prepare(execution.service, execution.run)
+    execution.start()
+    assert execution.wait(30.0) is not None
+    assert execution.result() == {"rows": 5}
+    execution.discard()
+
+
+def test_a_job_that_its_killed_process_left_running_is_gone_on_with(trial: Trial) -> None:
+    """Nothing is started a second time, and the log begins at the beginning."""
+    earlier = trial.earlier("long", attends=600)
+    earlier.send_signal(signal.SIGKILL)
+    earlier.wait()
+    execution, said = trial.next_try("long")
+    assert execution.job is not None
+    assert "still runs" in said[0]
+    with capture_logs() as lines:
+        execution.start()
+        execution.follow()
+        assert execution.wait(1.0) is None
+        execution.stop()
+        assert execution.wait(10.0) is not None
+    assert [line["event"] for line in lines if line.get("stream")] == ["begun"]
+    assert len(trial.left()) == 1
+    execution.discard()
+
+
+def test_a_job_that_somebody_still_sees_to_is_waited_for_and_not_doubled(trial: Trial) -> None:
+    """The task was cleared: its earlier process is about to end the job, and the next one begins anew after that."""
+    earlier = trial.earlier("long", attends=600)
+
+    def end() -> None:
+        (handle,) = [each for each in trial.engine.find(trial.project) if each.run == trial.run_id]
+        time.sleep(1.5)
+        trial.engine.stop(handle, grace=0)
+
+    ender = threading.Thread(target=end)
+    ender.start()
+    began = time.monotonic()
+    execution, said = trial.next_try("long")
+    ender.join()
+    assert execution.job is None
+    assert "being ended" in said[0]
+    assert time.monotonic() - began > 1.0
+    assert trial.left() == []
+    assert earlier.poll() is None
+
+
+@ON_ONE
+def test_a_success_that_nobody_fetched_is_taken(trial: Trial) -> None:
+    """The job ended well while nobody lived to see it: it need not run again."""
+    trial.earlier("result").wait()
+    execution, said = trial.next_try("result")
+    assert "succeeded" in said[0]
+    execution.start()
+    status = execution.wait()
+    assert status is not None
+    assert status.code == 0
+    assert execution.result() == {"rows": 5}
+    execution.discard()
+    assert trial.left() == []
+
+
+@ON_ONE
+def test_a_job_that_was_left_to_the_triggerer_is_not_gone_on_with(trial: Trial) -> None:
+    """No crash leaves it so: its task was cleared while no triggerer saw to it, and its owner wants it anew."""
+    earlier = trial.earlier("long", attends=0)
+    earlier.wait()
+    (handle,) = trial.engine.find(trial.project)
+    bookmark = Bookmark(Job(handle, trial.name, ("long",), 1.0))
+    bookmark.write("0:0")
+    bookmark.close()
+    execution, _ = trial.next_try("long")
+    assert execution.job is None
+    assert trial.left() == []
+    assert not bookmark
+
+
+def test_a_failure_is_removed_and_begun_anew(trial: Trial) -> None:
+    """A retry is a new start, with no conflict of names."""
+    (trial.workspace.folder / "compose.yml").write_text(COMPOSE.replace('CODE: "0"', 'CODE: "3"'))
+    trial.earlier("quick").wait()
+    execution, _ = trial.next_try("quick")
+    assert execution.job is None
+    assert trial.left() == []
+    trial.engine.prepare(execution.service, execution.run)
+    execution.start()
+    status = execution.wait()
+    assert status is not None
+    assert status.code == 0
+    execution.discard()
+
+
+@ON_ONE
+def test_nobody_waits_beyond_the_deadline(trial: Trial) -> None:
+    """It is the job's, wherever it is waited for."""
+    run = trial.run("long", deadline=time.time() + 2)
+    execution = Execution(trial.engine, run, trial.project.services["long"], TaskLog())
+    trial.engine.prepare(execution.service, run)
+    execution.start()
+    assert execution.wait(60.0) is None
+    assert execution.late
+    execution.stop()
+    assert execution.wait(0) is not None
+    execution.discard()
+    assert trial.left() == []
+
+
+@ON_ONE
+def test_what_breaks_off_ends_the_job(trial: Trial) -> None:
+    """Airflow's time limit is an exception in the middle of the work."""
+    execution = Execution(trial.engine, trial.run("long"), trial.project.services["long"], TaskLog())
+    trial.engine.prepare(execution.service, execution.run)
+    with pytest.raises(KeyboardInterrupt), execution.ended_on_error():
+        execution.start()
+        raise KeyboardInterrupt
+    assert trial.left() == []
+
+
+def test_airflow_ends_a_job_by_a_signal_within_five_seconds(trial: Trial) -> None:
+    """`on_kill` comes in a signal handler, while the same thread waits for the job."""
+    operator = ServiceOperator(task_id="long", project=trial.workspace.folder, service="long")
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: operator.on_kill())
+    execution = Execution(trial.engine, trial.run("long"), trial.project.services["long"], TaskLog())
+    trial.engine.prepare(execution.service, execution.run)
+    try:
+        with Interruption(operator, execution.interrupt) as interruption:
+            execution.start()
+            execution.follow()
+            sender = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR1))
+            sender.start()
+            began = time.monotonic()
+            status = execution.wait()
+            assert time.monotonic() - began < 5
+            assert interruption.asked
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert status is not None
+    assert status.code
+    execution.discard()
+    assert trial.left() == []
+
+
+@ON_ONE
+def test_a_job_that_is_interrupted_before_its_start_is_not_started(trial: Trial) -> None:
+    """The signal may come while its image is being built."""
+    execution = Execution(trial.engine, trial.run("long"), trial.project.services["long"], TaskLog())
+    trial.engine.prepare(execution.service, execution.run)
+    execution.interrupt()
+    execution.start()
+    assert execution.job is None
+    assert trial.left() == []
+
+
+def test_what_cannot_run_is_refused_with_its_place(workspace: Workspace) -> None:
+    """Before anything starts; with file, line, key and what to do."""
+    workspace.write({"compose.yml": "services:\n  job:\n    image: nowhere/at-all:1\n"})
+    project = load_project(load_options(workspace.folder, project_name="h4-refused"))
+    engine, _ = choose_engine("process", lambda service, text: None)
+    with pytest.raises(UnsupportedError, match=r"compose\.yml:3: services\.job\.image: .* — "):
+        check(engine, project, ["job"], TaskLog())
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (ComposeError("it is wrong", "write it right"), AirflowFailException),
+        (UnsupportedError([], "run it elsewhere"), AirflowFailException),
+        (EngineError("no Docker", "start it"), AirflowException),
+    ],
+)
+def test_wrong_files_fail_for_good_and_the_rest_may_be_tried_again(
+    error: Exception, raised: type[AirflowException]
+) -> None:
+    """No retry mends a file."""
+    with pytest.raises(AirflowException, match="fix: ") as caught, told():
+        raise error
+    assert type(caught.value) is raised
+
+
+def test_templates_hold_names_alone() -> None:
+    """What is rendered into these fields is stored; `environment` is rendered where the job is started."""
+    for operator in (ServiceOperator, StartServersOperator, StopServersOperator, ProjectOperator):
+        assert "environment" not in operator.template_fields
+        assert operator.ui_fgcolor == "#1f2328"
+    assert set(ServiceOperator.template_fields) == {"service", "engine", "depends_on", "servers"}
+
+
+def test_a_project_folder_may_be_a_path_or_a_text(tmp_path: Path) -> None:
+    """As DAG authors write it."""
+    assert load_options(tmp_path, ["a.yml"]) == load_options(str(tmp_path), ["a.yml"])
