@@ -156,6 +156,10 @@ class Lives:
         pairs = pairwise(ordered)
         return [(a, b) for a, b in pairs if (a.service, a.run) == (b.service, b.run) and b.began < a.ended]
 
+    def are_over(self) -> bool:
+        """Whether all have ended."""
+        return not any(each.runs for each in self.seen.values())
+
     def note(self, event: Mapping[str, Any]) -> None:
         """Write down what the daemon says of a container."""
         labels = event["Actor"]["Attributes"]

@@ -47,7 +47,7 @@ def test_ten_runs_side_by_side(deploy: Deploy) -> None:
             assert [line for line in each.said("job") if line.startswith("manual__")] == [each.id] * 2
             assert each.xcom("job") == each.id
             assert len(seen.of("job", stable_run_id(each.dag_id, each.id, "job", -1))) == 1
-        wait_until(lambda: not any(each.runs for each in seen.seen.values()), "all containers have ended", 10)
+        wait_until(seen.are_over, "all containers have ended", 10)
         assert len({each.name for each in seen.seen.values()}) == 10
 
 

@@ -10,7 +10,7 @@ import pytest
 from gigogne.compose.model import project_of
 from gigogne.core.graph import kinds
 from gigogne.core.model import Project
-from gigogne.core.plan import default_targets, make_plan
+from gigogne.core.plan import default_servers, default_targets, make_plan
 from gigogne.errors import ComposeError
 
 
@@ -51,6 +51,15 @@ def test_a_plan_orders_and_gives_each_step_a_cause() -> None:
 def test_a_bare_plan_runs_every_job() -> None:
     """Without targets and without x-gigogne.run, all jobs are the targets; the server comes along."""
     assert set(make_plan(pipeline()).targets) == {"report", "load", "make", "aside"}
+
+
+def test_x_gigogne_names_the_servers_that_are_kept_up() -> None:
+    """`x-gigogne.up` decides what a bare `up` keeps up; without it, that is every server."""
+    services = {name: {"ports": [{"target": port}]} for name, port in (("web", 80), ("db", 5432))}
+    assert default_servers(project(services)) == ("web", "db")
+    assert default_servers(project(services, **{"x-gigogne": {"up": ["db"]}})) == ("db",)
+    with pytest.raises(ComposeError, match=r"x-gigogne\.up is not a list of services"):
+        default_servers(project(services, **{"x-gigogne": {"up": "db"}}))
 
 
 def test_x_gigogne_names_the_default_targets() -> None:

@@ -140,7 +140,7 @@ def test_runs_share_a_server(workspace: Workspace, docker_engine: DockerClient) 
     with started(workspace, "run", "job") as first:
         wait_for(lambda: any("-job-run-" in name for name in containers(docker_engine, "dock-share")))
         result = workspace.run("run", "quick")
-        assert result.returncode == 0 and "note: stays up: it ran before this run" in result.stdout
+        assert result.returncode == 0 and "note: stays up: another run needs it" in result.stdout
         assert running()
         (workspace.folder / "go").touch()
         first.communicate(timeout=30)

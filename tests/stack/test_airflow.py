@@ -48,7 +48,7 @@ def checkout(workspace: Workspace) -> Workspace:
         "TRANSACTIONS": "2000",
     }
     write_env(workspace, settings)
-    workspace.environment |= {"BIND_ADDRESS": address}
+    workspace.environment |= {"BIND_ADDRESS": address, "COMPOSE_PROJECT_NAME": name}
     return workspace
 
 
@@ -115,7 +115,7 @@ def run_dag(api: Api) -> None:
 
 def compose(checkout: Workspace, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`docker compose`, as the README of the stack says."""
-    # The test's own variables are those of `gigogne`: a user of Compose has the `.env` alone.
+    # Not the workspace's variables, which are Gigogne's: what Airflow's containers know, they have from the `.env`.
     command = [str(compose_binary()), *words]
     return subprocess.run(
         command, cwd=checkout.folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=500
@@ -175,8 +175,9 @@ def test_airflow_needs_no_docker(checkout: Workspace) -> None:
     assert problems and not fatal
 
 
+@pytest.mark.full
 @pytest.mark.docker
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_in_docker(checkout: Workspace) -> None:
     """Containers of Airflow run the DAG in containers beside them: as without Airflow, the CSV is on S3."""
     write_env(checkout, {"DOCKER_GID": str(Path("/var/run/docker.sock").stat().st_gid)})
@@ -202,11 +203,5 @@ def test_without_docker(checkout: Workspace, tmp_path: Path) -> None:
     expected = by_gigogne(checkout)
     with without_docker(checkout, tmp_path / "up.log"):
         run_dag(signed_in(checkout, 400))
-    inside = checkout.volume(f"{checkout_name(checkout)}_airflow-gigogne") / "data"
+    inside = checkout.volume(f"{checkout.environment['COMPOSE_PROJECT_NAME']}_airflow-gigogne") / "data"
     assert validated(checkout, GIGOGNE_DATA_DIR=str(inside)) == expected
-
-
-def checkout_name(checkout: Workspace) -> str:
-    """The project's name, as its `.env` has it."""
-    lines = (checkout.folder / ".env").read_text(encoding="utf-8").splitlines()
-    return next(line.partition("=")[2] for line in lines if line.startswith("COMPOSE_PROJECT_NAME="))

@@ -72,7 +72,7 @@ def _tasks(file: Path) -> Iterator[Any]:
         from airflow.dag_processing.dagbag import DagBag
 
         bag = DagBag(str(file.absolute()), collect_dags=False)
-        bag.process_file(str(file.absolute()), only_if_updated=False, safe_mode=False)
+        bag.process_file(str(file.absolute()), only_if_updated=False, safe_mode=False)  # type: ignore[no-untyped-call]
     for error in bag.import_errors.values():
         last = error.strip().splitlines()[-1]
         raise ComposeError(f"Airflow cannot import {file}: {last}", f"python {file} shows where")

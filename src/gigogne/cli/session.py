@@ -20,11 +20,11 @@ from gigogne.cli.summary import Watermark, summary
 from gigogne.compose import LoadOptions, load_project
 from gigogne.core.engine import Engine, Run
 from gigogne.core.events import Notice, Preparing
-from gigogne.core.graph import kinds, reachable, start_order
+from gigogne.core.graph import reachable, start_order
 from gigogne.core.lint import lint
-from gigogne.core.model import Kind, Problem
+from gigogne.core.model import Problem
 from gigogne.core.outcome import Result
-from gigogne.core.plan import Plan
+from gigogne.core.plan import Plan, default_servers
 from gigogne.errors import ComposeError, UnsupportedError
 from gigogne.orchestrators.native import NativeOrchestrator
 
@@ -74,15 +74,12 @@ class Session:
         return [self.engine, ProcessEngine.of_this_machine(self._progress)]
 
     def servers(self) -> tuple[str, ...]:
-        """The project's servers.
+        """The servers that are kept up when none is named.
 
         Raises:
-            ComposeError: It has none.
+            ComposeError: The project has none.
         """
-        found = tuple(name for name, kind in kinds(self.project).items() if kind is Kind.SERVER)
-        if not found:
-            raise ComposeError("the project has no servers, only jobs", "run them: gigogne run")
-        return found
+        return default_servers(self.project)
 
     def check(self, names: Sequence[str], engines: Sequence[Engine]) -> int:
         """Print every problem and notice of these services, on each engine; 1 where there is a problem, else 0."""

@@ -11,7 +11,7 @@ from gigogne.core.graph import kinds, reachable, start_order, why_server
 from gigogne.core.model import Condition, Dependency, Kind, Project
 from gigogne.errors import ComposeError
 
-__all__ = ["Action", "Plan", "Step", "default_targets", "make_plan"]
+__all__ = ["Action", "Plan", "Step", "default_servers", "default_targets", "make_plan"]
 
 _WAITS = {
     Condition.STARTED: "to have started",
@@ -124,11 +124,8 @@ def default_targets(project: Project) -> tuple[str, ...]:
     Raises:
         ComposeError: `x-gigogne.run` is no list of names, or the project has no jobs.
     """
-    listed = project.extension.get("run")
-    if listed is not None:
-        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-            raise ComposeError("x-gigogne.run is not a list of services", "write it so: run: [extractor_sql]")
-        return tuple(listed)
+    if listed := _listed(project, "run", "[extractor_sql]"):
+        return listed
     jobs = tuple(name for name, kind in kinds(project).items() if kind is Kind.JOB)
     if not jobs:
         raise ComposeError(
@@ -136,6 +133,29 @@ def default_targets(project: Project) -> tuple[str, ...]:
             "start them with `gigogne up`, or label the one that ends by itself `gigogne.kind: job`",
         )
     return jobs
+
+
+def default_servers(project: Project) -> tuple[str, ...]:
+    """What a bare `gigogne up` keeps up: `x-gigogne.up` where the project has one, else all servers.
+
+    Raises:
+        ComposeError: `x-gigogne.up` is no list of names, or the project has no servers.
+    """
+    if listed := _listed(project, "up", "[postgres, minio]"):
+        return listed
+    servers = tuple(name for name, kind in kinds(project).items() if kind is Kind.SERVER)
+    if not servers:
+        raise ComposeError("the project has no servers, only jobs", "run them: gigogne run")
+    return servers
+
+
+def _listed(project: Project, key: str, example: str) -> tuple[str, ...]:
+    listed = project.extension.get(key)
+    if listed is None:
+        return ()
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise ComposeError(f"x-gigogne.{key} is not a list of services", f"write it so: {key}: {example}")
+    return tuple(listed)
 
 
 def _cause(project: Project, name: str, targets: Sequence[str], because: dict[str, str | None]) -> str:
