@@ -268,7 +268,9 @@ def test_all_of_airflow_dies(timed: Stage, airflow: Airflow) -> None:
     with _dead(airflow):
         for each in scenes:
             each.ends(within=EXECUTION_TIMEOUT + 15)
-    assert [each.run.wait(120) for each in scenes] == ["failed", "failed"]
+    ended = dict(zip(WHO, [each.run.wait(120) for each in scenes], strict=True))
+    # What its worker waited for, Airflow fails or starts anew: whether it misses the process first or the scheduler.
+    assert ended["triggerer"] == "failed"
 
 
 @pytest.mark.full
