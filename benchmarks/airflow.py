@@ -2,6 +2,7 @@
 
     python benchmarks/airflow.py chain --rounds 10       5 jobs that do nothing, one after the other
     python benchmarks/airflow.py project --rounds 3      40 short jobs: one task, against one task a job
+    python benchmarks/airflow.py project --engine process    the same without Docker
     python benchmarks/airflow.py waiting                 20 jobs of a minute, side by side: slots and memory
 
 Seconds are Airflow's own, from the trigger of a DAG run to its end. A slot-second is one task instance that holds a
@@ -50,7 +51,7 @@ with DAG("{dag_id}", max_active_tasks=64) as dag:
 _OURS = """\
 from gigogne.airflow import ComposeDag
 
-dag = ComposeDag(dag_id="{dag_id}", project="{folder}", engine="docker", render="{render}", max_active_tasks=64)
+dag = ComposeDag(dag_id="{dag_id}", project="{folder}", engine="{engine}", render="{render}", max_active_tasks=64)
 """
 
 
@@ -63,7 +64,9 @@ class Jobs:
     command: list[str]
     chained: bool = True
 
-    def deploy(self, airflow: Airflow, folder: Path, *, stock: bool, render: str = "services") -> str:
+    def deploy(
+        self, airflow: Airflow, folder: Path, *, stock: bool, render: str = "services", engine: str = "docker"
+    ) -> str:
         """Make a DAG of them: its id."""
         if stock:
             dag_id = f"{self.name}-stock"
@@ -73,7 +76,7 @@ class Jobs:
         project = folder / dag_id
         project.mkdir()
         (project / "docker-compose.yml").write_text(self.compose(dag_id), encoding="utf-8")
-        airflow.dag(dag_id, _OURS.format(dag_id=dag_id, folder=project, render=render))
+        airflow.dag(dag_id, _OURS.format(dag_id=dag_id, folder=project, render=render, engine=engine))
         return dag_id
 
     def compose(self, name: str) -> str:
@@ -91,6 +94,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("what", choices=("chain", "project", "waiting"))
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--engine", default="docker", help="that of `project`")
     options.add_argument("--seconds", type=int, default=60, help="how long a waiting job takes")
     given = options.parse_args()
     before = machine()
@@ -105,8 +109,10 @@ def main() -> None:
         elif given.what == "project":
             jobs = Jobs("many", 40, ["true"])
             contenders = {
-                OURS: _run(airflow, jobs.deploy(airflow, folder, stock=False)),
-                PROJECT: _run(airflow, jobs.deploy(airflow, folder, stock=False, render="project")),
+                OURS: _run(airflow, jobs.deploy(airflow, folder, stock=False, engine=given.engine)),
+                PROJECT: _run(
+                    airflow, jobs.deploy(airflow, folder, stock=False, render="project", engine=given.engine)
+                ),
             }
             print(f"{before}\n{measure(contenders, given.rounds, warm_up=False).table(OURS)}")
         else:

@@ -33,9 +33,12 @@ def asked_engine(option: str) -> str:
 
 
 def choose_engine(
-    asked: str, notify: Callable[[str, str], None], *, build: bool = False, keep: bool = False
+    asked: str, notify: Callable[[str, str], None], *, build: bool = False, keep: bool = False, fallback: bool = True
 ) -> tuple[Engine, str]:
     """The engine, and what the user should know of the choice; auto is docker where a daemon answers, else process.
+
+    Without `fallback`, a daemon that there should be has to answer: who looks for what an earlier process has left
+    would look in the wrong place.
 
     Raises:
         EngineError: The engine that was asked for is not to be had.
@@ -47,6 +50,8 @@ def choose_engine(
         try:
             return _docker(notify, build=build, keep=keep), ""
         except EngineError as error:
+            if not fallback:
+                raise
             remark = f"no Docker: {error.message}; --engine process keeps quiet about it"
     from gigogne.engines.process.engine import ProcessEngine
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-import airflow.sdk.log  # noqa: F401 - it sets logging up when it is imported first
 import pytest
+import structlog
+from airflow.sdk.execution_time.supervisor import process_log_messages_from_subprocess
+from airflow.sdk.log import logging_processors
 from structlog.testing import capture_logs
+from tests.conftest import Workspace
 
-from gigogne.airflow.logs import TaskLog
+from gigogne.airflow.files import load_options
+from gigogne.airflow.logs import Follower, TaskLog
 from gigogne.airflow.masking import mask_secrets, masked, secret_values
-from gigogne.core.engine import Line
+from gigogne.choice import choose_engine
+from gigogne.compose import load_project
+from gigogne.core.engine import Detached, Line, Run
 
 pytestmark = pytest.mark.airflow
 
@@ -68,6 +76,108 @@ def test_fields_that_airflow_has_a_meaning_for_are_renamed() -> None:
     assert "trigger_id" not in line
 
 
+def _nested(depth: int) -> str:
+    return '{"message": "m", "field": ' + "[" * depth + "]" * depth + "}"
+
+
+# JSON that each way from a service to the log's file breaks at, were it taken as it is.
+HOSTILE = {
+    "a parameter of the logger": '{"message": "m", "method_name": "GET"}',
+    "parameters of the supervisor": '{"message": "m", "target": "crate::module", "msg": "n", "level": "info"}',
+    "a parameter beside another message": '{"msg": 5, "event": "m"}',
+    "a record of the standard library": '{"message": "m", "_record": {"a": 1}}',
+    "half a character, in the message": r'{"message": "\ud800"}',
+    "half a character, in a field": r'{"message": "m", "field": ["\udfff"]}',
+    "half a character, in a name": r'{"message": "m", "\udfff": 1}',
+    "a number of many digits": '{"message": "m", "field": ' + "9" * 5000 + "}",
+    "no number": '{"message": "m", "field": NaN}',
+    "depth that is read and not masked": _nested(700),
+    "depth that is not read": _nested(100_000),
+}
+
+
+@pytest.fixture
+def sent() -> Iterator[io.BytesIO]:
+    """Where logging sends its lines as it does in the process of a task: to Airflow's supervisor."""
+    before, sent = structlog.get_config(), io.BytesIO()
+    structlog.configure(
+        processors=[*logging_processors(json_output=True, sending_to_supervisor=True)],
+        logger_factory=structlog.BytesLoggerFactory(sent),
+        cache_logger_on_first_use=False,
+    )
+    yield sent
+    structlog.configure(**before)
+
+
+def _kept(sent: io.BytesIO) -> list[dict[str, Any]]:
+    """What the supervisor makes of it: the lines of the log's file."""
+    kept = io.BytesIO()
+    file = structlog.wrap_logger(structlog.BytesLogger(kept), processors=[*logging_processors(json_output=True)])
+    supervisor = process_log_messages_from_subprocess((file.bind(),))
+    next(supervisor)
+    for line in sent.getvalue().splitlines():
+        supervisor.send(line)
+    return [json.loads(line) for line in kept.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_no_line_ends_the_log(text: str, sent: io.BytesIO) -> None:
+    """Whatever its JSON holds, it is in the log, and so is the next one."""
+    log = TaskLog()
+    log.write(Line("stdout", text))
+    log.write(Line("stdout", "next"))
+    first, last = _kept(sent)
+    assert first["event"] in ("m", "?", text)
+    assert (last["event"], first["stream"], first["level"]) == ("next", "stdout", "info")
+
+
+@pytest.mark.parametrize(("name", "value"), [("method_name", "GET"), ("target", "crate::module"), ("msg", "n")])
+def test_a_field_that_airflow_has_a_parameter_for_is_kept(name: str, value: str, sent: io.BytesIO) -> None:
+    """Renamed, in a line that keeps its level."""
+    TaskLog().write(Line("stdout", json.dumps({"message": "m", "level": "error", name: value})))
+    (line,) = _kept(sent)
+    assert (line["event"], line["level"], line[f"{name}_"]) == ("m", "error", value)
+
+
+def test_a_line_that_is_taken_as_text_shows_no_secret(sent: io.BytesIO) -> None:
+    """It is masked like every other one."""
+    mask_secrets({"API_TOKEN": "tok-of-hostile"})
+    TaskLog().write(Line("stdout", r'{"message": "m", "a": ["\udfff"], "b": "tok-of-hostile"}'))
+    assert b"tok-of-hostile" not in sent.getvalue()
+    assert "***" in _kept(sent)[0]["event"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_follower_goes_on_behind_any_line(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a job writes after such lines is in the log, and its last words are its last ones."""
+    for name, value in workspace.environment.items():
+        monkeypatch.setenv(name, value)
+    lines = [*HOSTILE.values(), "the last one"]
+    workspace.write(
+        {
+            "compose.yml": "services:\n  job:\n    image: busybox:1.36\n    command: [cat, /lines]\n"
+            "    volumes: [./lines:/lines:ro]\n",
+            "lines": "".join(f"{line}\n" for line in lines),
+        }
+    )
+    project = load_project(load_options(workspace.folder))
+    engine, _ = choose_engine("process", lambda service, text: None)
+    run, service = Run("airflow-hostile", project, ("job",), Detached()), project.services["job"]
+    engine.prepare(service, run)
+    handle = engine.start(service, run)
+    try:
+        with capture_logs() as written:
+            log = TaskLog()
+            follower = Follower(engine, handle, log).start()
+            assert engine.wait(handle, timeout=30).code == 0
+            assert follower.join(30)
+        assert written[-1]["event"] == log.last_line == "the last one"
+        assert list(engine.logs(handle, follow=False, after=follower.position)) == []
+    finally:
+        engine.stop(handle, grace=0)
+        engine.remove(project, volumes=True)
+
+
 @pytest.mark.parametrize("text", ['{"no": "message"}', "{not json}", '{"message": 5}', "{}", "[1]"])
 def test_other_lines_in_braces_are_text(text: str) -> None:
     """Whole, as they were written."""
@@ -105,6 +215,20 @@ def test_secrets_are_those_of_secret_names_and_of_urls() -> None:
     found = secret_values(environment)
     assert {"hunter-22", "p%40ss-word", "p@ss-word", "abcdefghij", environment["PRIVATE_KEY"]} <= set(found)
     assert not {"3600", "/run/secrets/x", "value", "}"} & set(found)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgres://u:hunter/22%3F@h/db",
+        '["postgres://u:hunter/22%3F@h/db"]',
+        "url=postgres://u:hunter/22%3F@h/db",
+        "amqp://u:first@h1,amqp://u:hunter/22%3F@h2",
+    ],
+)
+def test_passwords_of_urls_are_secrets_wherever_they_stand(value: str) -> None:
+    """As they are written, and as the program logs in with them."""
+    assert {"hunter/22%3F", "hunter/22?"} <= set(secret_values({"WHERE": value}))
 
 
 def test_the_name_of_a_service_is_no_secret() -> None:

@@ -12,18 +12,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from structlog.testing import capture_logs
 from tests.conftest import Workspace
 
 from gigogne.airflow.bookmark import Bookmark
-from gigogne.airflow.execution import Execution, Interruption, check
-from gigogne.airflow.files import load_options
+from gigogne.airflow.execution import Execution, Interruption, check, open_engine
+from gigogne.airflow.files import load_options, stable_run_id
 from gigogne.airflow.job import Job
 from gigogne.airflow.logs import TaskLog
 from gigogne.airflow.operators import ProjectOperator, ServiceOperator, StartServersOperator, StopServersOperator
 from gigogne.airflow.outcome import told
+from gigogne.airflow.service_task import ServiceTask
 from gigogne.choice import choose_engine
 from gigogne.compose import load_project
 from gigogne.core.engine import Detached, Engine, Run, State
@@ -47,7 +51,14 @@ services:
   result:
     image: busybox:1.36
     command: [sh, -c, "echo '{\\"rows\\": 5}' > $$GIGOGNE_RESULT; echo last"]
+  never:
+    image: busybox:1.36
+    command: [sleep, "60"]
+    stop_grace_period: 0s
+    healthcheck: {test: "false", interval: 100ms, retries: 1}
 """
+# The DAG and its run, in which the tasks under test are.
+DAG_ID, DAG_RUN = "h4", "manual__1"
 # Another process, as an earlier try of the task is: it starts the job, and sees to it until it is killed.
 EARLIER = """
 import sys, time
@@ -99,6 +110,30 @@ class Trial:
             execution.find()
         return execution, [line["event"] for line in said]
 
+    def task(self, service: str, **arguments: Any) -> ServiceTask:
+        """A task's try, as Airflow makes it; its run is the trial's from now on."""
+        operator = ServiceOperator(task_id=service, service=service, defer_after=0.1, **self.words, **arguments)
+        context = self.context(operator)
+        self.run_id = stable_run_id(DAG_ID, DAG_RUN, service, context["ti"].map_index)
+        return ServiceTask(operator, context)
+
+    def context(self, operator: Any) -> Any:
+        """What Airflow tells a task of itself."""
+        ti = RuntimeTaskInstance.model_construct(
+            task=operator, dag_id=DAG_ID, run_id=DAG_RUN, task_id=operator.task_id, map_index=-1, try_number=1
+        )
+        return {"ti": ti, "task_instance": ti, "task": operator, "dag": DAG(DAG_ID, schedule=None)}
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What operators are told of the project."""
+        return {"project": self.workspace.folder, "project_name": self.name, "engine": self.engine.name}
+
+    def guards(self) -> list[psutil.Process]:
+        """The processes that guard the project."""
+        found = psutil.process_iter(["cmdline"])
+        return [each for each in found if {"reap", self.name} <= set(each.info["cmdline"] or ())]
+
     def left(self) -> list[str]:
         """The states of the run's jobs that are still there."""
         found = [handle for handle in self.engine.find(self.project, ended=True) if handle.run == self.run_id]
@@ -119,6 +154,8 @@ def trial(request: pytest.FixtureRequest, workspace: Workspace, monkeypatch: pyt
         other.wait()
     for handle in engine.find(made.project):
         engine.stop(handle, grace=0)
+    for guard in made.guards():
+        guard.kill()
     engine.remove(made.project, volumes=True)
 
 
@@ -296,6 +333,107 @@ def test_a_job_that_is_interrupted_before_its_start_is_not_started(trial: Trial)
     execution.start()
     assert execution.job is None
     assert trial.left() == []
+
+
+@ON_ONE
+def test_a_signal_before_the_work_has_begun_is_not_lost(trial: Trial) -> None:
+    """It may come while Compose reads the files: then nothing is started."""
+    task = trial.task("long")
+    task._operator.on_kill()
+    with pytest.raises(AirflowException, match="was not started: Airflow ended its task before"):
+        task.execute()
+    assert trial.left() == []
+
+
+@ON_ONE
+def test_a_try_that_is_being_ended_takes_nothing_over(trial: Trial) -> None:
+    """Its owner wants the job of the earlier try no more, either."""
+    task = trial.task("long")
+    trial.earlier("long", attends=0).wait()
+    assert trial.left() == ["running"]
+    task._operator.on_kill()
+    with pytest.raises(AirflowException, match="was not started"):
+        task.execute()
+    assert trial.left() == []
+
+
+@ON_ONE
+def test_servers_are_not_started_after_a_signal(trial: Trial) -> None:
+    """As jobs are not."""
+    operator = StartServersOperator(task_id="start_servers", servers=["never"], **trial.words)
+    operator.on_kill()
+    with pytest.raises(AirflowException, match="not started: Airflow ended the task before"):
+        operator.execute(trial.context(operator))
+
+
+def test_a_time_limit_does_not_end_the_next_try_in_this_process(tmp_path: Path) -> None:
+    """After its exception Airflow calls `on_kill`, and `dag.test()` makes the next try with the same operator."""
+    operator, acts = ServiceOperator(task_id="x", project=tmp_path, service="x"), []
+    with Interruption(operator, lambda: acts.append("first")):
+        pass
+    operator.on_kill()
+    with Interruption(operator, lambda: acts.append("second")) as interruption:
+        assert not interruption.asked
+    assert acts == []
+
+
+def test_what_does_not_end_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that stops in good order has to hurry before Airflow's SIGKILL comes."""
+    monkeypatch.setattr("gigogne.airflow.execution.ORDERLY", 0.05)
+    operator, again = ServiceOperator(task_id="x", project=tmp_path, service="x"), threading.Semaphore(0)
+    with Interruption(operator, again.release):
+        operator.on_kill()
+        assert again.acquire(timeout=5)
+        assert again.acquire(timeout=5)
+
+
+@ON_ONE
+def test_servers_are_guarded_before_they_are_up(trial: Trial) -> None:
+    """Who starts them may be killed while they get healthy."""
+    operator = StartServersOperator(task_id="start_servers", servers=["never"], **trial.words)
+    with pytest.raises(AirflowException, match="never is not up"):
+        operator.execute(trial.context(operator))
+    assert len(trial.guards()) == 1
+
+
+@ON_ONE
+def test_a_job_that_is_gone_on_with_is_guarded(trial: Trial) -> None:
+    """Its first guard may have died with it, or with the machine that it was started on."""
+    task = trial.task("long")
+    trial.earlier("long", attends=0).wait()
+    assert trial.guards() == []
+    with pytest.raises(TaskDeferred):
+        task.execute()
+    assert trial.left() == ["running"]
+    assert len(trial.guards()) == 1
+
+
+@ON_ONE
+@pytest.mark.parametrize(("service", "result"), [("result", {"rows": 5}), ("quick", None)])
+def test_a_job_that_succeeded_has_succeeded_whatever_became_of_its_files(
+    trial: Trial, service: str, result: object
+) -> None:
+    """Its secrets are not known then: what it printed is shown to nobody, and what it handed on is handed on."""
+    task = trial.task(service)
+    trial.earlier(service).wait()
+    (handle,) = trial.engine.find(trial.project, ended=True)
+    job = Job(handle, trial.name, (service,), 1.0, position="0:0")
+    (trial.workspace.folder / "compose.yml").write_text("services: {other: {image: x}}\n")
+    with capture_logs() as said:
+        assert task.resume({"job": job.as_dict(), "timed_out": False}) == result
+    assert [line["log_level"] for line in said] == ["warning"]
+    assert "secrets are not known" in said[0]["event"]
+    assert trial.left() == []
+
+
+def test_a_daemon_that_does_not_answer_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `auto` took processes for once, a retry would start a second job beside the container."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    monkeypatch.delenv("GIGOGNE_ENGINE", raising=False)
+    with pytest.raises(EngineError, match=r"no Docker daemon answers at .*docker\.sock") as caught:
+        open_engine("auto", TaskLog())
+    assert caught.value.hint.endswith("(in a DAG: engine='process')")
+    assert open_engine("process", TaskLog()).name == "process"
 
 
 def test_what_cannot_run_is_refused_with_its_place(workspace: Workspace) -> None:

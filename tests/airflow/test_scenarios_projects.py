@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections import Counter
@@ -202,3 +203,15 @@ def test_a_hundred_megabytes(deploy: Deploy, engine: str, defer_after: float | N
             said = (json.loads(line)["event"] for line in log)
             numbers += [int(text[5:11]) for text in said if text.startswith("line ")]
     assert sorted(numbers) == list(range(1, count + 1))
+
+
+@pytest.mark.docker
+def test_the_tutorial(deploy: Deploy) -> None:
+    """What people copy from `docs/tutorials/airflow.md` becomes a green DAG, whose result is the one that it shows."""
+    text = (REPOSITORY / "docs" / "tutorials" / "airflow.md").read_text(encoding="utf-8")
+    files = dict(re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    made = deploy(files.pop("docker-compose.yml"), files=files)
+    run = made.trigger()
+    assert run.wait(150) == "success"
+    assert set(run.states()) == {"extract", "start_servers", "load", "stop_servers"}
+    assert (run.xcom("extract"), run.xcom("load")) == ("3 orders written", "3")

@@ -13,7 +13,9 @@ from typing import Any
 
 import airflow.sdk.log  # noqa: F401 - it sets logging up when it is imported first
 import pytest
+import structlog
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 from tests.conftest import Workspace
 
 from gigogne.airflow.bookmark import Bookmark
@@ -40,6 +42,10 @@ services:
     image: busybox:1.36
     command: [sh, -c, "echo begun; sleep 60"]
     stop_grace_period: 1s
+  stubborn:
+    image: busybox:1.36
+    command: [sh, -c, "trap '' TERM; echo begun; while :; do sleep 1; done"]
+    stop_grace_period: 2m
 """
 LINES = [f"line {number}" for number in range(1, 7)]
 
@@ -181,6 +187,62 @@ def test_a_job_is_ended_at_its_deadline(deferred: Deferred) -> None:
     assert [line["event"] for line in lines] == ["begun"]
     assert job.deadline is not None
     assert time.time() - job.deadline < 10
+
+
+@ON_ONE
+def test_jobs_that_are_slow_to_stop_hold_up_no_other_job(deferred: Deferred, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are; and none of them has longer than Airflow waits."""
+    monkeypatch.setattr("gigogne.airflow.trigger._GRACE", 8.0)
+    ended: list[str] = []
+
+    async def see(job: Job) -> dict[str, Any]:
+        payload = await _event(ServiceTrigger(job.as_dict()))
+        ended.append(job.handle.service)
+        return payload
+
+    async def see_all() -> list[dict[str, Any]]:
+        slow = [asyncio.ensure_future(see(job)) for job in stubborn]
+        await asyncio.sleep(max(job.deadline or 0 for job in stubborn) - time.time() + 1)
+        job = await asyncio.to_thread(deferred.job, "counts")
+        return await asyncio.gather(see(job), *slow)
+
+    stubborn = [deferred.job("stubborn", lasts=4.0) for _ in range(9)]
+    began = time.monotonic()
+    with capture_logs():
+        first, *others = asyncio.run(see_all())
+    assert ended == ["counts", *["stubborn"] * 9]
+    assert (first["reached"], first["timed_out"]) == (True, False)  # it was seen to from its start
+    assert all(payload["timed_out"] for payload in others)
+    assert time.monotonic() - began < 30
+
+
+@ON_ONE
+def test_a_line_that_comes_while_its_job_is_ended_leaves_no_bookmark(deferred: Deferred) -> None:
+    """The log is slow here: it takes the first line when the job is gone already."""
+    job = deferred.job("long")
+    taken: list[str] = []
+
+    def slow(logger: object, method: str, line: EventDict) -> EventDict:
+        if line["event"] == "begun":
+            while deferred.engine.find(deferred.project, ended=True):
+                time.sleep(0.05)
+            time.sleep(0.5)
+            taken.append(line["event"])
+        return line
+
+    async def mark() -> None:
+        trigger = ServiceTrigger(job.as_dict())
+        waiting = asyncio.ensure_future(_event(trigger))
+        await asyncio.to_thread(deferred.look, job, until_attended=True)
+        waiting.cancel("user-action")
+        await asyncio.gather(waiting, return_exceptions=True)
+        await trigger.on_kill()
+
+    with capture_logs():
+        structlog.get_config()["processors"].insert(0, slow)
+        asyncio.run(asyncio.wait_for(mark(), 30))
+    assert taken == ["begun"]
+    assert not Bookmark(job)
 
 
 def test_a_task_that_is_marked_or_cleared_takes_its_job_with_it(deferred: Deferred) -> None:

@@ -6,10 +6,11 @@ import base64
 import hashlib
 import random
 import string
+import time
 
 import pytest
 
-from gigogne.core.masking import is_secret_name, mask, oddities
+from gigogne.core.masking import is_secret_name, mask, oddities, passwords
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_what_is_harmless_stays_readable(name: str, value: str) -> None:
         ("postgresql+psycopg://me:hun/ter2?@db/x", "postgresql+psycopg://me:***@db/x"),
         ("postgresql://me:hun@ter2@db/x", "postgresql://me:***@db/x"),
         ("redis://:hunter2@redis:6379", "redis://:***@redis:6379"),
+        ("postgresql://me@server:hunter2@db:5432/x", "postgresql://me@server:***@db:5432/x"),
         ("a=amqp://u:hunter2@a,b=amqp://u:hunter2@b", "a=amqp://u:***@a,b=amqp://u:***@b"),
         ("host=db user=me password='hunter 2' dbname=x", "host=db user=me password=*** dbname=x"),
         ('{"client_secret": "hunter2", "x": 1}', '{"client_secret": ***, "x": 1}'),
@@ -75,6 +77,39 @@ def test_what_is_harmless_stays_readable(name: str, value: str) -> None:
 def test_a_secret_inside_a_value_is_cut_out(value: str, shown: str) -> None:
     """The rest, which says where the service looks, stays."""
     assert mask("ANYTHING", value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("postgres://u:hunter2@h/db", {"hunter2"}),
+        ("postgres://u:pa/ssword9@h/db", {"pa/ssword9"}),
+        ("postgres://u:p#ssword9?@h/db", {"p#ssword9?"}),
+        ("postgres://u:p%40ss@h/db", {"p%40ss"}),
+        ("postgres://u@server:hunter2@h/db", {"hunter2"}),
+        ("redis://:hunter2@h", {"hunter2"}),
+        ("url=postgres://u:hunter2@h/db", {"hunter2"}),
+        ('["postgres://u:hunter2@h/db"]', {"hunter2"}),
+        ("amqp://u:first@h1,amqp://u:second@h2", {"first", "second"}),
+        ("amqp://u:fir/st@h1;amqp://u:sec?nd@h2", {"fir/st", "sec?nd"}),
+        ('{"url":"redis://:hunter2@h","mail":"me@x.org"}', {"hunter2", 'hunter2@h","mail":"me'}),
+        ("postgres://u:hun@ter2@h/db", {"hun", "hun@ter2"}),
+        ("http://host:8000/path?email=a@b", set()),
+        ("git+ssh://git@host:org/project", set()),
+        ("postgresql://me@db:5432/x", set()),
+        ("redis://:@h", set()),
+    ],
+)
+def test_the_passwords_of_urls_are_found_wherever_they_stand(value: str, found: set[str]) -> None:
+    """Also with what a URL should escape, in lists and in JSON; a user, a port or a path is none."""
+    assert passwords(value) == found
+
+
+def test_a_long_value_without_a_url_is_read_quickly() -> None:
+    """A certificate bundle or a list of modules in a variable does not hold up a job's start."""
+    began = time.monotonic()
+    assert passwords("module." * 15_000) == frozenset()
+    assert time.monotonic() - began < 2
 
 
 def test_random_values_are_hidden_whatever_the_name() -> None:

@@ -42,7 +42,8 @@ def main(action: str, run_id: str, *services: str) -> int:
     """Do what a task of Airflow would do."""
     seconds = os.environ.get("LIVES")
     detached = Detached(time.time() + float(seconds) if seconds else None)
-    run = Run(run_id, load_project(LoadOptions(), services), services, detached)
+    earlier = os.environ.get("EARLIER", "").split()  # what the run has started before, in another stage
+    run = Run(run_id, load_project(LoadOptions(), services), (*earlier, *services), detached)
     engine, _ = choose_engine(asked_engine(""), lambda _service, _text: None)
     try:
         engine.check(run.project, services, publish=False)

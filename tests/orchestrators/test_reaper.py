@@ -11,6 +11,7 @@ from tests.scenarios.observe import left_behind, wait_for
 
 from gigogne.core.engine import Handle
 from gigogne.core.events import Event, Notice
+from gigogne.errors import EngineError
 from gigogne.orchestrators.reaper import Reaper, is_overdue
 
 
@@ -36,6 +37,29 @@ def test_it_ends_what_nobody_sees_to(detachment: Detachment) -> None:
         "its process was killed"
     )
     assert detachment.running() == {("db", "")}, "its run needs it"
+
+
+@pytest.mark.parametrize("detachment", [PROCESS, DOCKER_TOO], indirect=True)
+def test_one_that_cannot_be_ended_keeps_no_other(detachment: Detachment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is told, and tried again with the next look."""
+    said: list[Event] = []
+    reaper = Reaper(detachment.engine, detachment.name, said.append, patience=0)
+    stop = detachment.engine.stop
+
+    def refuse(handle: Handle, *, grace: float) -> None:
+        if handle.run == "stubborn":
+            raise EngineError("permission denied", "ask for it")
+        stop(handle, grace=grace)
+
+    monkeypatch.setattr(detachment.engine, "stop", refuse)
+    assert detachment.act("start", "over", "db", LIVES="0.1")[0] == 0
+    for run in ("stubborn", "abandoned"):
+        detachment.act("leave", run, "job")
+    assert reaper.look()
+    assert detachment.running() == {("job", "stubborn")}
+    assert [each.text for each in said if isinstance(each, Notice) and "permission denied" in each.text]
+    monkeypatch.undo()
+    assert reaper.look() and not detachment.running()
 
 
 @pytest.mark.parametrize("detachment", [PROCESS_TOO, DOCKER], indirect=True)

@@ -49,6 +49,18 @@ def test_one_that_is_unhealthy_takes_the_others_along(detachment: Detachment) ->
 
 
 @pytest.mark.parametrize("detachment", [PROCESS, DOCKER_TOO], indirect=True)
+def test_a_stage_that_fails_keeps_those_before_it(detachment: Detachment) -> None:
+    """The run needs what its earlier stages have started until its own stop, whoever else stops servers meanwhile."""
+    assert detachment.act("start", "one", "db")[0] == 0
+    assert detachment.act("start", "one", "ill", EARLIER="db")[0] == 1
+    assert detachment.running() == {("db", "")}
+    detachment.act("stop", "two", "db")
+    assert detachment.running() == {("db", "")}
+    detachment.act("stop", "one", "db", "ill")
+    assert not detachment.running()
+
+
+@pytest.mark.parametrize("detachment", [PROCESS, DOCKER_TOO], indirect=True)
 def test_one_that_ends_is_not_up(detachment: Detachment) -> None:
     """Before it was healthy, with whatever exit code."""
     for _ in range(2):
@@ -103,6 +115,8 @@ def test_the_users_servers_stay(detachment: Detachment, docker_engine: DockerCli
     before = docker_engine.api.inspect_container(f"{detachment.name}-db-1")["State"]["StartedAt"]
     code, events = detachment.act("start", "setup", "db", "api")
     assert code == 0, events
+    code, events = detachment.act("start", "setup", "db", "ill", EARLIER="api")
+    assert code == 1 and not of(events, "stopped"), "as is a failing one of a later stage"
     code, events = detachment.act("stop", "setup", "db", "api")
     assert code == 0 and of(events, "stopped") == ["api"]
     after = docker_engine.api.inspect_container(f"{detachment.name}-db-1")["State"]

@@ -139,19 +139,25 @@ def test_killed_in_a_container(
 def test_a_guard_beside_a_container(
     workspace: Workspace, engine: DockerEngine, docker_engine: DockerClient, beside: Container
 ) -> None:
-    """In a container it is one container beside it, of the same image, which is told of the daemon and nothing else."""
+    """In a container it is one container beside it, of the same image, which is told what it needs and nothing else."""
     workspace.write({"compose.yml": f"services: {{job: {WAITING}}}\n"})
     project = of_workspace(workspace)
-    guard = "import docker, time, gigogne.choice; print(docker.from_env().ping(), flush=True); time.sleep(60)"
+    guard = (
+        "import os, time; from gigogne.choice import choose_engine; choose_engine('docker', print);"
+        "print(os.environ['GIGOGNE_ABANDONED_AFTER'], flush=True); time.sleep(60)"
+    )
     script = IN_CONTAINER + f"for _ in range(2): engine.guard(project, ('-c', {guard!r}))"
-    code, said = beside.exec_run(["python", "-c", script, project.name])
+    code, said = beside.exec_run(
+        ["python", "-c", script, project.name], environment={"GIGOGNE_ABANDONED_AFTER": "4321"}
+    )
     assert (code, said) == (0, b"")
     name = f"{project.name}-gigogne-reaper"
     try:
         made = docker_engine.containers.get(name)
-        wait_for(lambda: b"True" in made.logs())
+        wait_for(lambda: b"4321" in made.logs())
         assert made.attrs["Config"]["User"] == "4321:4321" and "a-secret" not in str(made.attrs)
-        assert {mount["Destination"] for mount in made.attrs["Mounts"]} == {"/src", "/site", "/var/run/docker.sock"}
+        leads = {"/src", "/site", "/var/run/docker.sock", "/usr/local/bin/docker-compose"}
+        assert {mount["Destination"] for mount in made.attrs["Mounts"]} == leads
         assert made.attrs["HostConfig"]["AutoRemove"] is True
         assert engine.find(project, ended=True) == []
         workspace.run("down")

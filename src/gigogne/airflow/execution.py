@@ -26,15 +26,25 @@ from gigogne.core.engine import Engine, Handle, Line, Run, State, Status
 from gigogne.core.graph import kinds
 from gigogne.core.lint import lint
 from gigogne.core.model import Kind, Problem, Project, Service
-from gigogne.errors import ComposeError, GigogneError, UnsupportedError
+from gigogne.errors import ComposeError, EngineError, GigogneError, UnsupportedError
 
 if TYPE_CHECKING:
     from gigogne.airflow.operators import OnProject
 
-__all__ = ["ORDERLY", "Execution", "Interruption", "check", "guard", "job_service", "open_engine", "open_project"]
+__all__ = [
+    "ORDERLY",
+    "Execution",
+    "Interruption",
+    "check",
+    "guard",
+    "job_service",
+    "open_engine",
+    "open_project",
+    "read_project",
+]
 
-# What there is to stop in: five seconds after its SIGTERM Airflow sends SIGKILL.
-ORDERLY = 4.0
+# What there is to stop in, in good order: five seconds after its SIGTERM Airflow sends SIGKILL.
+ORDERLY = 3.0
 _LAST_LINES = 0.5
 # For so long somebody who still sees to the job of an earlier try may end it, in seconds.
 _HANDOVER = 30.0
@@ -49,7 +59,10 @@ class Interruption:
     """
 
     def __init__(self, operator: OnProject, act: Callable[[], None]) -> None:
-        """While it holds, `on_kill` of the operator has `act` called, once."""
+        """While it holds, `on_kill` of the operator has `act` called, and again where that was of no avail.
+
+        An `on_kill` that came before has it called at once.
+        """
         self.asked = False
         self._operator = operator
         self._act = act
@@ -58,36 +71,52 @@ class Interruption:
 
     def ask(self) -> None:
         """Ask for the end. Safe in a signal handler."""
-        self.asked = True
-        self._orders.put(True)
+        if not self.asked:
+            self.asked = True
+            self._orders.put(True)
 
     def __enter__(self) -> Interruption:
         self._thread.start()
         self._operator.interrupt = self.ask
+        if self._operator.killed:
+            self.ask()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._operator.interrupt = None
+        self._operator.interrupt = _nothing
         self._orders.put(False)
         self._thread.join()
 
     def _wait(self) -> None:
-        if self._orders.get():
+        asked = self._orders.get()
+        while asked:
             with contextlib.suppress(GigogneError):  # a daemon that is gone: the reaper ends what is left
                 self._act()
+            with contextlib.suppress(queue.Empty):
+                asked = self._orders.get(timeout=ORDERLY)
+
+
+def _nothing() -> None:
+    """What is over needs no end: Airflow calls `on_kill` after a time limit's exception too."""
 
 
 def open_engine(asked: str, log: TaskLog) -> Engine:
-    """The engine that an operator asks for; what is to be known of the choice is in the log.
+    """The engine that an operator asks for: the same one in each try, or none.
 
     Raises:
         GigogneError: It is not to be had here.
     """
+
+    def notify(service: str, text: str) -> None:
+        log.say(f"{service}: {text}" if service else text)
+
     chosen = asked_engine("" if asked == "auto" else asked)
-    engine, remark = choose_engine(chosen, lambda service, text: log.say(f"{service}: {text}" if service else text))
-    if remark:
-        log.say(remark, logging.WARNING)
-    return engine
+    try:
+        return choose_engine(chosen, notify, fallback=False)[0]
+    except EngineError as error:
+        if chosen != "auto":
+            raise
+        raise EngineError(error.message, f"{error.hint} (in a DAG: engine='process')") from error
 
 
 def open_project(operator: OnProject, targets: Sequence[str], log: TaskLog) -> tuple[Engine, Project]:
@@ -96,13 +125,22 @@ def open_project(operator: OnProject, targets: Sequence[str], log: TaskLog) -> t
     Raises:
         GigogneError: The files are wrong, or the engine is not to be had.
     """
+    with ThreadPoolExecutor(1) as pool:
+        engine = pool.submit(open_engine, operator.engine, log)
+        project = read_project(operator, targets)
+        return engine.result(), project
+
+
+def read_project(operator: OnProject, targets: Sequence[str]) -> Project:
+    """The project of an operator's files.
+
+    Raises:
+        GigogneError: The files are wrong.
+    """
     options = load_options(
         operator.project, operator.files, operator.profiles, operator.env_files, operator.project_name
     )
-    with ThreadPoolExecutor(1) as pool:
-        engine = pool.submit(open_engine, operator.engine, log)
-        project = load_project(options, targets)
-        return engine.result(), project
+    return load_project(options, targets)
 
 
 def check(engine: Engine, project: Project, services: Sequence[str], log: TaskLog) -> None:
@@ -143,6 +181,7 @@ class Execution:
         job: The job, once it is found or started.
         service: Its service.
         run: The detached run that it belongs to.
+        discreet: The job's secrets are not known, so that nothing of what it wrote is shown.
     """
 
     def __init__(self, engine: Engine, run: Run, service: Service, log: TaskLog) -> None:
@@ -150,6 +189,7 @@ class Execution:
         self.service = service
         self.job: Job | None = None
         self.run = run
+        self.discreet = False
         self._engine, self._log = engine, log
         self._follower: Follower | None = None
         self._interrupted = False
@@ -167,12 +207,12 @@ class Execution:
         assert self.job is not None
         return self.job.handle
 
-    def find(self) -> None:
+    def find(self, *, ending: bool = False) -> None:
         """Take over the job of an earlier try, where that is right; what else earlier tries have left is ended.
 
         It is right where the job runs and nobody sees to it any more, its process having been killed; and where it has
         succeeded and nobody has fetched its result. What is still seen to, or was left to the triggerer, is not wanted
-        any more: the task was cleared.
+        any more: the task was cleared. Nothing is wanted where this try is `ending`, too.
         """
         found = self._engine.find(self.run.project, ended=True)
         mine = [each for each in found if each.run == self.run.id and each.service == self.service.name]
@@ -184,22 +224,27 @@ class Execution:
             status, job = self._engine.status(handle), self._job(handle)
             runs, bookmark = status.state is not State.EXITED, Bookmark(job)
             alone = not handle.data.get("attended")
-            if self.job is None and not bookmark and ((runs and alone) or (not runs and status.code == 0)):
+            wanted = not bookmark and not ending
+            if wanted and self.job is None and ((runs and alone) or (not runs and status.code == 0)):
                 self.job = job
                 was = "still runs" if runs else "succeeded when nobody saw to it"
                 self._log.say(f"the job of an earlier try {was}: this one goes on with it, its log from the beginning")
                 continue
             if runs:
-                self._end(handle, patience=0.0 if alone else _HANDOVER)
+                grace = self.service.stop_grace_period
+                if ending:
+                    self._end(handle, 0.0, min(grace, ORDERLY))
+                else:
+                    self._end(handle, 0.0 if alone else _HANDOVER, grace)
             self._engine.discard(handle)
             bookmark.remove()
 
-    def _end(self, handle: Handle, *, patience: float) -> None:
+    def _end(self, handle: Handle, patience: float, grace: float) -> None:
         if patience:
             self._log.say("the job of an earlier try is being ended: waiting for that")
             if self._engine.wait(handle, timeout=patience).state is State.EXITED:
                 return
-        self._engine.stop(handle, grace=self.service.stop_grace_period)
+        self._engine.stop(handle, grace=grace)
 
     def start(self) -> None:
         """Start the job, unless one was found.
@@ -228,6 +273,8 @@ class Execution:
     def follow(self) -> None:
         """Bring what the job writes into the log, from now on."""
         assert self.job is not None
+        if self.discreet:
+            return
         self._follower = Follower(self._engine, self.handle, self._log, self.job.position).start()
 
     def wait(self, patience: float | None = None) -> Status | None:
@@ -290,14 +337,14 @@ class Execution:
         if written:
             try:
                 return masked(json.loads(written))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 self._log.say(f"GIGOGNE_RESULT holds no JSON ({error}): the last line is taken", logging.WARNING)
         return masked(self.last_words()[0]) or None
 
     def last_words(self) -> tuple[str, str]:
         """The last lines of stdout and stderr that say something, also where another process has read them."""
         line, error = self._log.last_line, self._log.last_error
-        if self.job is not None and self.job.position and not (line and error):
+        if self.job is not None and self.job.position and not ((line and error) or self.discreet):
             end, end_error = last_words(self._engine.logs(self.handle, follow=False, tail=_TAIL))
             line, error = line or end, error or end_error
             line = line or last_words(self._engine.logs(self.handle, follow=False))[0]

@@ -23,10 +23,12 @@ from gigogne.errors import GigogneError
 __all__ = ["Follower", "TaskLog"]
 
 _MESSAGE, _LEVEL = ("message", "msg", "event"), ("level", "severity", "levelname", "log.level")
-# What Airflow's own log lines mean by these; a field of a service that is called so gets a `_`.
+# What Airflow's own log lines mean by these, or how it calls the parameters of what it hands a line on with, here and
+# in the task's supervisor; a field of a service that is called so gets a `_`.
 _TAKEN = frozenset(
     "timestamp level event logger logger_name stream exception error_detail exc_info stack stack_info trigger_id ti_id "
-    "dag_id task_id run_id try_number map_index chan loc filename lineno positional_args self".split()
+    "dag_id task_id run_id try_number map_index chan loc filename lineno positional_args self method_name target msg "
+    "_record".split()
 )
 _LEVELS = {
     "trace": logging.DEBUG,
@@ -79,9 +81,12 @@ class TaskLog:
             fields["severity"], level = logging.getLevelName(level).lower(), self._least
         if service:
             fields["service"] = service
+        moment = self._moment(line.time)
         # Airflow masks again where it writes; but not everywhere (`airflow dags test`) with what this process knows.
-        said, fields = masked(event), fields and masked(fields)
-        self._log.log(level, said, timestamp=self._moment(line.time), stream=line.stream, **fields)
+        try:
+            self._log.log(level, masked(event), timestamp=moment, stream=line.stream, **masked(fields))
+        except Exception:  # JSON may hold what no log takes (half a character, depth): it must not end the log
+            self._log.log(level, masked(line.text), timestamp=moment, stream=line.stream)
 
     def _moment(self, seconds: float) -> str:
         """When it was written. Of two equal lines of one moment Airflow shows only one: so no two are of one."""
@@ -134,8 +139,10 @@ class Follower:
                     self.position = line.position
                     if self._note is not None:
                         self._note(line.position)
-        except GigogneError as error:
-            self._log.say(f"the rest of the log is not to be had: {error.message}", logging.WARNING)
+        except (GigogneError, OSError) as error:  # OSError: somebody has removed its files
+            if not self._stopped:
+                said = error.message if isinstance(error, GigogneError) else error
+                self._log.say(f"the rest of the log is not to be had: {said}", logging.WARNING)
 
 
 def _read(text: str) -> tuple[int, str, dict[str, Any]]:
@@ -143,7 +150,7 @@ def _read(text: str) -> tuple[int, str, dict[str, Any]]:
     if text[:1] == "{" and text.rstrip()[-1:] == "}":
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return logging.INFO, text, {}
         message = next((key for key in _MESSAGE if isinstance(found.get(key), str)), None)
         if message is not None:

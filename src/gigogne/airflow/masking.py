@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from gigogne.core.masking import is_secret_name, mask
+from gigogne.core.masking import is_secret_name, mask, passwords
 
 __all__ = ["mask_secrets", "masked", "secret_values"]
 
@@ -47,14 +47,6 @@ def _secrets_in(name: str, value: str) -> Iterator[str]:
     if is_secret_name(name) and mask(name, value) != value:
         yield value
         yield from (line.strip() for line in value.splitlines() if len(line.strip()) >= _LINE)
-    for word in value.split():
-        if password := _password(word):
-            yield password
-            yield unquote(password)
-
-
-def _password(word: str) -> str:
-    try:
-        return urlsplit(word).password or ""
-    except ValueError:  # no URL
-        return ""
+    for password in passwords(value):
+        yield password
+        yield unquote(password)

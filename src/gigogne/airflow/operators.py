@@ -39,12 +39,15 @@ class OnProject:
     env_files: Sequence[str | Path]
     project_name: str | None
     engine: str
-    interrupt: Callable[[], None] | None = None  # set while something is under way
+    interrupt: Callable[[], None] | None = None  # set as soon as something is under way
+    killed: bool = False  # before anything was
     ui_fgcolor: ClassVar[str] = "#1f2328"
 
     def on_kill(self) -> None:
-        """Ask what is under way to end. Airflow calls it in a signal handler."""
-        if self.interrupt is not None:
+        """Ask what is under way to end, or not to begin. Airflow calls it in a signal handler."""
+        if self.interrupt is None:
+            self.killed = True
+        else:
             self.interrupt()
 
 
@@ -61,9 +64,11 @@ class ServiceOperator(OnProject, BaseOperator):
         profiles: As `docker compose --profile`.
         env_files: As `docker compose --env-file`.
         project_name: As `docker compose -p`.
-        engine: Where it runs; `auto` is docker where a daemon answers, else process.
+        engine: Where it runs; `auto` is docker where there is a daemon, else process.
         environment: Variables that win over all that the files say. Values may be templates
-            (`{{ conn.db.get_uri() }}`): they are rendered where the job is started, and stored nowhere.
+            (`{{ conn.db.get_uri() }}`): they are rendered where the job is started, and stored nowhere. In
+            `partial()` they should be nothing but templates, since Airflow stores all that stands there in the
+            serialised DAG.
         defer_after: After how many seconds the task leaves its worker; None for never.
         skip_on_exit_code: Exit codes after which the task is skipped.
         depends_on: What it waits for, and which Compose key says so; to be shown only.
@@ -131,7 +136,7 @@ class StartServersOperator(OnProject, BaseOperator):
         profiles: As `docker compose --profile`.
         env_files: As `docker compose --env-file`.
         project_name: As `docker compose -p`.
-        engine: Where they run; `auto` is docker where a daemon answers, else process.
+        engine: Where they run; `auto` is docker where there is a daemon, else process.
         depends_on: What they wait for, and which Compose key says so; to be shown only.
         **kwargs: Airflow's own.
     """
@@ -177,7 +182,7 @@ class StopServersOperator(OnProject, BaseOperator):
         profiles: As `docker compose --profile`.
         env_files: As `docker compose --env-file`.
         project_name: As `docker compose -p`.
-        engine: Where they run; `auto` is docker where a daemon answers, else process.
+        engine: Where they run; `auto` is docker where there is a daemon, else process.
         **kwargs: Airflow's own.
     """
 
@@ -223,8 +228,9 @@ class ProjectOperator(OnProject, BaseOperator):
         profiles: As `docker compose --profile`.
         env_files: As `docker compose --env-file`.
         project_name: As `docker compose -p`.
-        engine: Where they run; `auto` is docker where a daemon answers, else process.
-        environment: Variables of all its jobs that win over all that the files say; values may be templates.
+        engine: Where they run; `auto` is docker where there is a daemon, else process.
+        environment: Variables of all its jobs that win over all that the files say; values may be templates, and in
+            `partial()`, which Airflow stores, should be nothing else.
         jobs: How many jobs run side by side at most; by default as many as there are processors.
         keep_going: After a failure, go on with what does not depend on it.
         **kwargs: Airflow's own.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gigogne.airflow.context import project_run, servers_run, variables
 from gigogne.airflow.execution import Interruption, check, guard, open_project
 from gigogne.airflow.masking import mask_secrets
-from gigogne.airflow.outcome import told
+from gigogne.airflow.outcome import fail, told
 from gigogne.airflow.run_log import RunLog, summarised
 from gigogne.core.engine import Engine
 from gigogne.core.environment import with_variables
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["run", "start", "stop"]
 
 _INTERRUPTED = 143  # as after SIGTERM
-# After so many seconds a run that stops in good order has to hurry: Airflow's SIGKILL comes after five.
-_ORDERLY = 3.0
 
 
 def start(operator: StartServersOperator, context: Context) -> dict[str, str]:
@@ -39,9 +36,12 @@ def start(operator: StartServersOperator, context: Context) -> dict[str, str]:
         engine, project = _opened(operator, servers, log)
         check(engine, project, servers, log)
         of_run = servers_run(context, project, _all_servers(operator, context, servers))
+        guard(engine, project)  # this process may be killed before all of them are up
         with Interruption(operator, engine.cancel) as interruption:
+            if interruption.asked:
+                fail("the servers were not started: Airflow ended the task before")
             handles = start_servers(engine, of_run, servers, log.emit, interrupted=lambda: interruption.asked)
-        guard(engine, project)
+        guard(engine, project)  # with nothing to guard, the first one ends while a large image is pulled
     return {handle.service: str(handle.data.get("address", "")) for handle in handles}
 
 
@@ -72,15 +72,9 @@ def run(operator: ProjectOperator, context: Context) -> dict[str, Any]:
             jobs=operator.jobs or os.cpu_count() or 4,
             keep_going=operator.keep_going,
         )
-        with Interruption(operator, lambda: _interrupt(orchestrator)):
+        with Interruption(operator, lambda: orchestrator.interrupt(_INTERRUPTED)):
             result = orchestrator.execute(plan)
     return summarised(result, log)
-
-
-def _interrupt(orchestrator: NativeOrchestrator) -> None:
-    orchestrator.interrupt(_INTERRUPTED)
-    time.sleep(_ORDERLY)
-    orchestrator.interrupt(_INTERRUPTED)
 
 
 def _opened(operator: OnProject, servers: Sequence[str], log: RunLog) -> tuple[Engine, Project]:
@@ -91,11 +85,7 @@ def _opened(operator: OnProject, servers: Sequence[str], log: RunLog) -> tuple[E
 
 
 def _all_servers(operator: StartServersOperator, context: Context, servers: Sequence[str]) -> tuple[str, ...]:
-    """Those of all stages in the operator's group: a later stage does not give up what an earlier one has started."""
-    group = operator.task_id.rpartition(".")[0]
-    stages = [
-        task
-        for task in context["dag"].tasks
-        if isinstance(task, type(operator)) and task.task_id.rpartition(".")[0] == group
-    ]
+    """Those of this stage and of the earlier ones, which a stage that fails must not give up."""
+    earlier = operator.get_flat_relative_ids(upstream=True)
+    stages = [task for task in context["dag"].tasks if isinstance(task, type(operator)) and task.task_id in earlier]
     return tuple(dict.fromkeys([*servers, *(name for stage in stages for name in stage.servers)]))

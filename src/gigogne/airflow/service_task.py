@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -18,15 +19,16 @@ from gigogne.airflow.execution import (
     job_service,
     open_engine,
     open_project,
+    read_project,
 )
 from gigogne.airflow.job import Job
 from gigogne.airflow.logs import TaskLog
 from gigogne.airflow.masking import mask_secrets
 from gigogne.airflow.outcome import fail, skip, time_out, told
-from gigogne.core.engine import Engine, Run, Status
+from gigogne.core.engine import Engine, Status
 from gigogne.core.environment import with_variables
 from gigogne.core.model import Project
-from gigogne.errors import EngineError
+from gigogne.errors import EngineError, GigogneError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,6 +47,7 @@ class ServiceTask:
     def __init__(self, operator: ServiceOperator, context: Context) -> None:
         self._operator, self._context, self._log = operator, context, TaskLog()
         self._service = operator.service
+        self._targets = (operator.service, *operator.servers)
 
     def execute(self) -> Any:
         """Run the job to its end, or leave it to the triggerer.
@@ -58,12 +61,12 @@ class ServiceTask:
             engine, project = self._open()
             check(engine, project, [self._service], self._log)
             timeout = operator.execution_timeout.total_seconds() if operator.execution_timeout else None
-            run = job_run(self._context, project, (self._service, *operator.servers), timeout)
+            run = job_run(self._context, project, self._targets, timeout)
             execution = Execution(engine, run, project.services[self._service], self._log)
             with Interruption(operator, execution.interrupt) as interruption, execution.ended_on_error():
-                execution.find()
+                execution.find(ending=interruption.asked)
                 with engine.attend(run):
-                    self._start(execution, engine, run)
+                    self._start(execution, engine, interruption)
                     status = execution.wait(_seconds(operator.defer_after))
                     leaves = status is None and not execution.late and not interruption.asked
                     result = None if leaves else self._finish(execution, status, interrupted=interruption.asked)
@@ -84,9 +87,9 @@ class ServiceTask:
             engine = open_engine(job.handle.engine, self._log)
             execution = Execution.of(engine, job, self._log)
             try:
-                self._mask(engine, job)
                 with Interruption(self._operator, execution.interrupt) as interruption, execution.ended_on_error():
                     Bookmark(job).remove()
+                    self._mask(execution, engine)
                     status = self._wait(execution, engine, timed_out=event["timed_out"])
                     result = self._finish(execution, status, late=event["timed_out"], interrupted=interruption.asked)
             except EngineError:
@@ -95,12 +98,24 @@ class ServiceTask:
                 raise
         return result
 
-    def _mask(self, engine: Engine, job: Job) -> None:
-        environment = engine.environment(job.handle)
-        if environment is None:
-            self._open()
-        else:
-            mask_secrets(environment, job.services)
+    def _mask(self, execution: Execution, engine: Engine) -> None:
+        """Have the job's secrets hidden: those that it was started with or, where they are gone, those of the files."""
+        environment = engine.environment(execution.handle)
+        if environment is not None:
+            mask_secrets(environment, execution.run.services)
+            return
+        try:
+            operator = self._operator
+            given = variables(operator, operator.environment, self._context)
+            self._masked(read_project(operator, self._targets), given)
+        except Exception as error:  # the job has run: whatever became of its files since then is not its failure
+            execution.discreet = True
+            why = error.message if isinstance(error, GigogneError) else type(error).__name__
+            self._log.say(
+                "the rest of the log, and the last line as the result, are left out: the project cannot be read any "
+                f"more, and so its secrets are not known ({why})",
+                logging.WARNING,
+            )
 
     def _wait(self, execution: Execution, engine: Engine, *, timed_out: bool) -> Status | None:
         """Bring the rest of the log, and wait for a job that still runs: the triggerer has not seen it."""
@@ -116,18 +131,26 @@ class ServiceTask:
         """The engine and the project, with the variables of Airflow and of the operator; secrets are masked."""
         operator = self._operator
         given = variables(operator, operator.environment, self._context)
-        engine, project = open_project(operator, [self._service, *operator.servers], self._log)
-        project = with_variables(project, [self._service], given)
-        mask_secrets(job_service(project, self._service).environment, project.services)
-        return engine, project
+        engine, project = open_project(operator, self._targets, self._log)
+        job_service(project, self._service)
+        return engine, self._masked(project, given)
 
-    def _start(self, execution: Execution, engine: Engine, run: Run) -> None:
-        if execution.job is None:
-            engine.prepare(execution.service, run)
-            guard(engine, run.project)
-        execution.start()
+    def _masked(self, project: Project, given: Mapping[str, str]) -> Project:
+        project = with_variables(project, [self._service], given)
+        mask_secrets(project.services[self._service].environment, project.services)
+        return project
+
+    def _start(self, execution: Execution, engine: Engine, interruption: Interruption) -> None:
+        if execution.job is None and not interruption.asked:
+            engine.prepare(execution.service, execution.run)
+            guard(engine, execution.run.project)
+        if execution.job is not None or not interruption.asked:
+            execution.start()
         if execution.job is None:
             fail(f"{self._service} was not started: Airflow ended its task before")
+        # Again, which costs next to nothing: a guard that found nothing to do may have ended in between, and what an
+        # earlier try has left may have none.
+        guard(engine, execution.run.project)
         execution.follow()
 
     def _leave(self, job: Job) -> NoReturn:

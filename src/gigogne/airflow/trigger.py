@@ -20,8 +20,9 @@ from gigogne.errors import GigogneError
 
 __all__ = ["ServiceTrigger"]
 
-# Airflow waits for half a minute (`[triggerer] on_kill_timeout`), and the next try for as long.
-_KILL_GRACE = 20.0
+# Airflow waits for half a minute (`[triggerer] on_kill_timeout`), and the next try for as long; after a deadline, the
+# scheduler waits for a minute.
+_GRACE = 20.0
 # A log that is longer than what can be brought in so many seconds after the job's end is left to the task.
 _REST, _BREATH = 5.0, 0.05
 
@@ -53,7 +54,7 @@ class ServiceTrigger(BaseTrigger):
             if reached:
                 timed_out = not await self._wait(watch)
                 if timed_out:
-                    await watch.call(engine.stop, self.job.handle, grace=self.job.grace)
+                    await watch.call_slow(engine.stop, self.job.handle, grace=min(self.job.grace, _GRACE))
                 await self._rest()
         except GigogneError as error:
             reached = False
@@ -93,7 +94,7 @@ class ServiceTrigger(BaseTrigger):
         watch = Watch.here(self.job.handle.engine)
         engine = await watch.engine()
         attendance, self._attendance = self._attendance, None
-        await asyncio.shield(watch.call(_end, engine, self.job, attendance))
+        await asyncio.shield(watch.call_slow(_end, engine, self.job, attendance))
 
     async def cleanup(self) -> None:
         """Give back the lease: another triggerer may see to the job, which goes on."""
@@ -102,11 +103,12 @@ class ServiceTrigger(BaseTrigger):
 
 def _end(engine: Engine, job: Job, attendance: Attendance | None) -> None:
     try:
-        engine.stop(job.handle, grace=min(job.grace, _KILL_GRACE))
+        engine.stop(job.handle, grace=min(job.grace, _GRACE))
         engine.discard(job.handle)
     except GigogneError as error:
         TaskLog().say(f"{job.handle.service} is left to the reaper: {error.message}", logging.WARNING)
+        return  # a try that finds it must not go on with it: the bookmark says so
     finally:
-        Bookmark(job).remove()
         if attendance is not None:
             attendance.end()
+    Bookmark(job).remove()  # at last: each line that comes would write it anew

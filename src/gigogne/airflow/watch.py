@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
+from functools import partial
 from typing import ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -29,6 +30,8 @@ _INTERVAL = 1.0
 # A daemon that starts anew is waited for so long, in seconds; then the tasks themselves see to their jobs.
 _PATIENCE = 300.0
 _CALLS = 8
+# So many jobs are ended at a time; each may take as long as its grace.
+_STOPS = 32
 _Words = ParamSpec("_Words")
 _Answer = TypeVar("_Answer")
 
@@ -88,6 +91,7 @@ class Watch:
         self._jobs: dict[str, tuple[Job, asyncio.Future[None]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._pool = ThreadPoolExecutor(_CALLS, thread_name_prefix="gigogne-watch")
+        self._stops = ThreadPoolExecutor(_STOPS, thread_name_prefix="gigogne-stop")
 
     @classmethod
     def here(cls, engine: str) -> Watch:
@@ -99,9 +103,13 @@ class Watch:
 
     async def call(self, function: Callable[_Words, _Answer], *words: _Words.args, **named: _Words.kwargs) -> _Answer:
         """What a blocking function answers, from a thread; what it logs is the caller's."""
-        context = copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: context.run(function, *words, **named))
+        return await _called(self._pool, partial(function, *words, **named))
+
+    async def call_slow(
+        self, function: Callable[_Words, _Answer], *words: _Words.args, **named: _Words.kwargs
+    ) -> _Answer:
+        """The same, of one that ends a job: no other call waits for it."""
+        return await _called(self._stops, partial(function, *words, **named))
 
     async def engine(self) -> Engine:
         """The engine, made once.
@@ -154,6 +162,10 @@ class Watch:
         for _, future in self._jobs.values():
             if not future.done():
                 future.set_exception(error)
+
+
+async def _called(pool: ThreadPoolExecutor, function: Callable[[], _Answer]) -> _Answer:
+    return await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, function)
 
 
 # By loop, since what waits in one loop can be woken only there; gone with it.

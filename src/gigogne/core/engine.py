@@ -14,7 +14,10 @@ from typing import Any, Literal, Protocol
 
 from gigogne.core.model import Mount, Problem, Project, Service
 
-__all__ = ["Detached", "Engine", "Handle", "Line", "Run", "State", "Status"]
+__all__ = ["LIFETIME", "Detached", "Engine", "Handle", "Line", "Run", "State", "Status"]
+
+# For so many seconds a detached run without a deadline is kept, and the servers that it needs.
+LIFETIME = 86400.0
 
 
 class State(StrEnum):
@@ -59,7 +62,7 @@ class Detached:
 
     Attributes:
         deadline: When they are ended at the latest, in seconds since the epoch; None for no such time. The servers that
-            a run needs are kept for it until then, or for a day.
+            a run needs are kept for it until then, or for `LIFETIME`.
         attempt: The number of the first try of a job; what an earlier process has started has a smaller one.
         labels: Who asked for them, in words that people can read. No value of a variable.
     """
@@ -131,7 +134,8 @@ class Engine(Protocol):
     ) -> AbstractContextManager[frozenset[str]]:
         """A turn, during which no other run of the project begins or ends: the services that the others need.
 
-        A run's first turn tells the others what it needs itself, and its `last` one that it needs nothing any more.
+        What nobody has started for a run is the user's, who needs it. A run's turn tells the others what it needs
+        itself, and its `last` one that it needs nothing any more.
         It is waited for until `hurry` says otherwise.
         """
         ...

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-__all__ = ["is_secret_name", "mask", "oddities"]
+__all__ = ["is_secret_name", "mask", "oddities", "passwords"]
 
 _SECRET_WORDS = frozenset(
     "PASS PASSWD PASSWORD PASSWORDS PASSPHRASE PWD SECRET SECRETS TOKEN TOKENS KEY KEYS APIKEY CREDENTIAL CREDENTIALS "
@@ -27,10 +27,11 @@ _NOT_SECRET = frozenset(("PWD", "OLDPWD"))
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?|true|false", re.I)
 
-_USERINFO = re.compile(r"(?P<head>\b[a-z][\w+.-]*://)(?P<user>[^\s:@/?#]*):(?P<password>[^\s/?#]*)@", re.I)
+# A scheme is short: without a limit, a long text of words and dots would be read anew from each of its words.
+_USERINFO = re.compile(r"(?P<head>\b[a-z][\w+.-]{0,40}://)(?P<user>[^\s:/?#]*):(?P<password>[^\s/?#]*)@", re.I)
 # A password with an unescaped / ? or #: no valid URL, but people write it. After a port it is a path, not a password.
 _LOOSE_USERINFO = re.compile(
-    r"(?P<head>\b[a-z][\w+.-]*://)(?P<user>[^\s:@/?#]*):(?!\d{1,5}/)(?P<password>(?:(?!://)\S)*)@", re.I
+    r"(?P<head>\b[a-z][\w+.-]{0,40}://)(?P<user>[^\s:@/?#]*):(?!\d{1,5}/)(?P<password>(?:(?!://)\S)*)@", re.I
 )
 _PAIR = re.compile(
     r"(?P<key>[\w.-]*(?:password|passwd|passphrase|pwd|secret|token|credential|api-?key|accountkey|access-?key|"
@@ -71,6 +72,15 @@ def is_secret_name(name: str) -> bool:
     if not words or name.upper() in _NOT_SECRET or words[-1] in _POINTERS:
         return False
     return bool(_SECRET_WORDS.intersection(words) or _SECRET_PARTS.search(name.upper()))
+
+
+def passwords(value: str) -> frozenset[str]:
+    """The passwords in the URLs of a value, as they stand there.
+
+    Where one may end at several places (`u:a@b@c`, or a URL in a list without spaces), the shortest and the longest.
+    """
+    found = [match["password"] for pattern in (_USERINFO, _LOOSE_USERINFO) for match in pattern.finditer(value)]
+    return frozenset(reading for password in found for reading in (password, password.partition("@")[0]) if reading)
 
 
 def oddities(value: str) -> tuple[str, ...]:

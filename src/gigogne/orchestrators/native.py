@@ -92,7 +92,7 @@ class NativeOrchestrator:
         """Start the servers of a plan, and let go of them when all are ready: the run goes on without this process.
 
         The tasks, in the order of the plan. Where one is not ready, its outcome says why, and all are done: what was
-        started is stopped again.
+        started is stopped again. What else the run needs it goes on needing.
         """
         self._tasks = self._tasks_of(plan, patient=False, awaited=plan.services)
         tasks, up = tuple(self._tasks.values()), False
@@ -103,7 +103,7 @@ class NativeOrchestrator:
             up = not self._interrupt and all(task.ready and not task.done for task in tasks)
         finally:
             if not up:
-                self._stop_all()
+                self._stop_all(last=set(plan.services).issuperset(self._run.services))
         for task in tasks if up else ():
             task.release()
         return tasks
@@ -215,8 +215,11 @@ class NativeOrchestrator:
                 changed.append(self._wake.get_nowait())
         return [task for task in changed if task is not None]
 
-    def _stop_all(self) -> None:
-        """Stop what this run needed and no other one does, each service after those that depend on it."""
+    def _stop_all(self, *, last: bool = True) -> None:
+        """Stop what this run needed and no other one does, each service after those that depend on it.
+
+        It is the `last` that others hear of the run, unless that goes on with what it has started before.
+        """
         for task in self._tasks.values():
             if not task.launched and not task.done:
                 task.skip("interrupted" if self._interrupt else "the run ended before")
@@ -227,7 +230,7 @@ class NativeOrchestrator:
         self._stop([task for task in at_work if task.outcome.kind is Kind.JOB])
         if not self._joined:
             return
-        with self._engine.turn(self._run, self._hurry.is_set, last=True) as needed:
+        with self._engine.turn(self._run, self._hurry.is_set, last=last) as needed:
             kept = [t for t in at_work if t.outcome.kind is Kind.SERVER and t.name in needed]
             for task in kept:
                 task.release()

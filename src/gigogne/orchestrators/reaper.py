@@ -7,16 +7,17 @@ needed for long. What it cannot judge it lets be.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gigogne.core.engine import Engine, Handle, Run
 from gigogne.core.events import Event, Notice
 from gigogne.core.model import Project
-from gigogne.errors import EngineError
+from gigogne.errors import EngineError, GigogneError
 
 __all__ = ["GRACE", "PATIENCE", "Reaper", "is_overdue"]
 
@@ -114,10 +115,7 @@ class Reaper:
         handles = [again[key] for key in doomed if key in again and self._why(again[key])]
         for handle in handles:
             self._emit(Notice(handle.service, f"ended: {doomed[_identity(handle)]}"))
-        self._stop(handles)
-        for handle in handles:
-            if not handle.data.get("attended", True):
-                self._engine.discard(handle)
+        self._end(handles)
 
     def _why(self, handle: Handle) -> str:
         """Why a job is to be ended; empty where it is not."""
@@ -146,18 +144,33 @@ class Reaper:
             abandoned = [handle for handle in unneeded if self._alone(_identity(handle)) >= self._patience]
             for handle in abandoned:
                 self._emit(Notice(handle.service, f"stopped: no run has needed it for {self._patience:.0f} s"))
-            self._stop(abandoned)
+            self._end(abandoned)
 
     def _discard_ended(self, ended: list[Handle]) -> None:
         for handle in ended:
             old = time.time() - float(handle.data.get("began", time.time())) > _UNCOLLECTED
-            if old and handle.data.get("detached") and not handle.data.get("attended", True):
-                self._engine.discard(handle)
+            if old and _is_uncollected(handle):
+                with self._tolerating(handle):
+                    self._engine.discard(handle)
 
-    def _stop(self, handles: list[Handle]) -> None:
+    def _end(self, handles: list[Handle]) -> None:
         if handles:
             with ThreadPoolExecutor(len(handles), thread_name_prefix="reap") as pool:
-                list(pool.map(lambda handle: self._engine.stop(handle, grace=GRACE), handles))
+                list(pool.map(self._end_one, handles))
+
+    def _end_one(self, handle: Handle) -> None:
+        with self._tolerating(handle):
+            self._engine.stop(handle, grace=GRACE)
+            if _is_uncollected(handle):
+                self._engine.discard(handle)
+
+    @contextlib.contextmanager
+    def _tolerating(self, handle: Handle) -> Iterator[None]:
+        """One service that cannot be ended keeps no other from its end; the next look tries again."""
+        try:
+            yield
+        except GigogneError as error:
+            self._emit(Notice(handle.service, f"not ended: {error.message}"))
 
 
 def is_overdue(handle: Handle, now: float) -> bool:
@@ -166,6 +179,11 @@ def is_overdue(handle: Handle, now: float) -> bool:
     if not handle.data.get("detached") or deadline is None:
         return False
     return bool(now > deadline + (_COURTESY if handle.data.get("attended", True) else 0.0))
+
+
+def _is_uncollected(handle: Handle) -> bool:
+    """Whether it is a detached job that nobody attends to, so that nobody else discards it."""
+    return bool(handle.data.get("detached")) and not handle.data.get("attended", True)
 
 
 def _is_server(handle: Handle) -> bool:

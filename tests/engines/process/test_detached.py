@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 from gigogne.core.engine import Detached, Handle, Run, State
 from gigogne.core.model import Project
 from gigogne.engines.process.engine import ProcessEngine
+from gigogne.engines.process.started import Started
 from gigogne.errors import EngineError, ServiceError
 
 from .conftest import Bench
@@ -361,3 +363,34 @@ def test_the_process_of_another_container(job: Bench) -> None:
     assert not another(job).find(nameless(job), ended=True)  # what nobody can read is no record
     file.write_text(record)
     other.stop(handle, grace=0)
+
+
+@ONE_WAY
+def test_what_has_ended_is_forgotten(job: Bench) -> None:
+    """A triggerer and a reaper see the jobs of weeks: once one has ended, its record on disk is all there is of it."""
+    project = job.load(JOB % "", {"job.py": "import time; print('up', flush=True); time.sleep(60)"})
+    other = another(job)
+    handles = [start(job, run_of(project, f"week-{number}")) for number in range(2)]
+    assert len(other.find(nameless(job))) == len(other.find(project)) == 2
+    for handle in handles:
+        assert next(other.logs(handle, follow=True)).text == "up"
+        job.engine.stop(handle, grace=0)
+    for engine in (other, job.engine):
+        assert engine.ended(handles) == handles
+        assert len(engine.find(nameless(job), ended=True)) == 2
+        assert [engine.status(handle).code for handle in handles] == [137, 137]
+    known = [each for each in gc.get_objects() if isinstance(each, Started)]
+    assert not [each for each in known if each.process.directory.parent.name.startswith("week-")]
+
+
+@ONE_WAY
+def test_a_keeper_that_is_warned(job: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python itself says at the keeper's start is no answer."""
+    project = job.load(JOB % "", {"job.py": "print('up')"})
+    job.engine.prepare(project.services["a"], run_of(project))
+    monkeypatch.setenv("PYTHONWARNINGS", "nonsense")  # "Invalid -W option ignored"
+    handle = job.engine.start(project.services["a"], run_of(project))
+    assert job.engine.wait(handle, timeout=20).code == 0
+    missing = job.load("services: {a: {build: ., command: missing}}\n", {})
+    with pytest.raises(ServiceError, match="missing"):
+        start(job, run_of(missing, "airflow-2"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from gigogne.core.engine import Detached, Handle, Line, Run, Status
+from gigogne.core.engine import LIFETIME, Detached, Handle, Line, Run, Status
 from gigogne.core.graph import kinds
 from gigogne.core.model import Kind, Mount, MountType, Problem, Project, Service
 from gigogne.core.nesting import Nesting, Place, PlaceKind, nest
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DockerEngine"]
 
-# The servers of a detached run without a deadline are kept for it so long, in seconds.
-_DAY = 86400.0
 _Words = ParamSpec("_Words")
 _Answer = TypeVar("_Answer")
 
@@ -151,16 +149,15 @@ class DockerEngine:
         lock = leases.alone("turn", hurry) if shares else contextlib.nullcontext()
         others = self._others(made)
         with telling(self._client), lock:
+            if not last:
+                others.sweep()
+                until = (run.detached.deadline or time.time() + LIFETIME) if run.detached else None
+                leases.take(run.id, run.services, detached=run.detached is not None, until=until)
+            yield leases.needed(besides=run.id) | others.strangers()
             if last:
-                yield leases.needed(besides=run.id) | others.strangers()
                 others.sweep()
                 leases.drop(run.id)
                 made.staged.remove()
-            else:
-                others.sweep()
-                until = (run.detached.deadline or time.time() + _DAY) if run.detached else None
-                leases.take(run.id, run.services, detached=run.detached is not None, until=until)
-                yield leases.needed(besides=run.id)
 
     @contextlib.contextmanager
     def attend(self, run: Run) -> Iterator[None]:
@@ -179,7 +176,7 @@ class DockerEngine:
         leases = self._deployment(project).leases
         try:
             with telling(self._client):
-                start_guard(self._client, self.position, leases, project.name, command)
+                start_guard(self._client, self.position, leases, project.name, command, self._binary)
         except (GigogneError, OSError) as error:
             self._notify(
                 "", f"nobody guards what outlives this process: {error}; gigogne reap --project {project.name}"

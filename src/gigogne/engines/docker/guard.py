@@ -31,19 +31,23 @@ __all__ = ["end_guard", "start_guard"]
 
 _PROJECT, _GUARD = "gigogne.project", "gigogne.guard"
 _COMPOSE = "com.docker.compose."
+# What a guard in a container has from the environment of who starts it, beside what leads to the daemon.
+_PASSED = ("GIGOGNE_ABANDONED_AFTER", "PATH")
 # One that was made so long ago, in seconds, and has not started, will not.
 _STARTING = 10.0
 
 
-def start_guard(client: DockerClient, place: Place, leases: Leases, project: str, command: Sequence[str]) -> None:
-    """Let Python run a command, unless the project has a guard already.
+def start_guard(
+    client: DockerClient, place: Place, leases: Leases, project: str, command: Sequence[str], compose: Path
+) -> None:
+    """Let Python run a command, unless the project has a guard already. `compose` is the Compose binary.
 
     Raises:
         APIError: The daemon refuses the container.
         OSError: Python cannot be started.
     """
     if place.kind is PlaceKind.OUTSIDE:
-        _start_container(client, place, project, command)
+        _start_container(client, place, project, command, compose)
     elif leases.guard() is None:
         with leases.alone("guard"):
             if leases.guard() is None:
@@ -80,13 +84,13 @@ def _start_process(command: Sequence[str], container: str) -> Owner:
     return owner
 
 
-def _start_container(client: DockerClient, place: Place, project: str, command: Sequence[str]) -> None:
+def _start_container(client: DockerClient, place: Place, project: str, command: Sequence[str], compose: Path) -> None:
     from docker.errors import APIError
 
     name = _name(project)
     if _is_there(client, name):
         return
-    settings = _settings(client, place, project)
+    settings = _settings(client, place, project, compose)
     try:
         made = client.api.create_container(name=name, command=list(command), **settings)
     except APIError as error:
@@ -112,7 +116,7 @@ def _is_there(client: DockerClient, name: str) -> bool:
     return False
 
 
-def _settings(client: DockerClient, place: Place, project: str) -> dict[str, Any]:
+def _settings(client: DockerClient, place: Place, project: str, compose: Path) -> dict[str, Any]:
     """What the SDK's `create_container` is given: this container's image and user, and what leads to the daemon."""
     api = client.api
     own = api.inspect_container(place.container)
@@ -126,7 +130,7 @@ def _settings(client: DockerClient, place: Place, project: str) -> dict[str, Any
         "entrypoint": [sys.executable],
         "working_dir": "/",
         "user": f"{os.getuid()}:{os.getgid()}",
-        "environment": _environment(os.environ),
+        "environment": _environment(os.environ, compose),
         "labels": {
             **{label: "" for label in inherited if label.startswith(_COMPOSE)},
             _PROJECT: project,
@@ -135,22 +139,22 @@ def _settings(client: DockerClient, place: Place, project: str) -> dict[str, Any
         "host_config": api.create_host_config(
             auto_remove=True,
             group_add=list(groups),
-            mounts=list(_mounts(place)),
+            mounts=list(_mounts(place, compose)),
             network_mode="none" if by_socket else host["NetworkMode"],
             security_opt=host.get("SecurityOpt"),
         ),
     }
 
 
-def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """What the guard is told: where the daemon is, and where its modules are. No other value leaves this process."""
-    daemon = {name: value for name, value in variables.items() if name.startswith("DOCKER_")}
-    return daemon | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+def _environment(variables: Mapping[str, str], compose: Path) -> dict[str, str]:
+    """What the guard is told: the daemon, its modules, the Compose binary, its patience. No other value leaves us."""
+    told = {name: value for name, value in variables.items() if name.startswith("DOCKER_") or name in _PASSED}
+    return told | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "GIGOGNE_COMPOSE": str(compose)}
 
 
-def _mounts(place: Place) -> Iterator[Mount]:
-    """The mounts of this container that lead to the daemon, and those that hold Python and its modules."""
-    wanted = [Path(sys.executable), *map(Path, filter(None, sys.path))]
+def _mounts(place: Place, compose: Path) -> Iterator[Mount]:
+    """The mounts of this container that lead to the daemon, and those that hold Python, its modules and Compose."""
+    wanted = [Path(sys.executable), compose, *map(Path, filter(None, sys.path))]
     if endpoint().startswith("unix://"):
         wanted.append(Path(endpoint().removeprefix("unix://")))
     wanted += [Path(os.environ[name]) for name in ("DOCKER_CERT_PATH", "DOCKER_CONFIG") if os.environ.get(name)]

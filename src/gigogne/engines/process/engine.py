@@ -167,7 +167,7 @@ class ProcessEngine:
         try:
             started.health = town.services[service.name].watch(process, town.network)
             started.relay = publish(town.published(service), directory, everywhere=service.name not in town.embedded)
-            return self._handle(service.name, run.id, run.project)
+            return self._handle(service.name, run.id, process, run.project)
         except BaseException:  # without a handle nobody could stop it
             started.stop(grace=0)
             raise
@@ -189,6 +189,7 @@ class ProcessEngine:
 
     def ended(self, handles: Sequence[Handle]) -> list[Handle]:
         """Those whose process is over, those of which nothing is left included."""
+        self._forget_ended()
         return [handle for handle in handles if not _runs_now(handle)]
 
     def logs(
@@ -285,10 +286,12 @@ class ProcessEngine:
     def _found(self, run: str, name: str, process: Process, project: Project) -> Handle:
         started = self._started.get((run, name))
         if started is None or started.process != process:  # another try of it, by who supervises it
-            started = self._started[run, name] = Started(process, seen_alive=process.alive())
+            started = Started(process, seen_alive=process.alive())
+            if started.seen_alive and project.services:  # who knows nothing but the name has nothing to watch
+                self._started[run, name] = started
         if started.health is None and started.child is None:
             started.health = self._watch_found(project, name, process)
-        return self._handle(name, run, project)
+        return self._handle(name, run, process, project)
 
     def _watch_found(self, project: Project, name: str, process: Process) -> HealthMonitor | None:
         """The health of a service that somebody else started; None where we cannot look at it, or not yet."""
@@ -302,8 +305,8 @@ class ProcessEngine:
         full = shutil.disk_usage(self.paths.data).free < _ROOM
         return f"No space left on device under {self.paths.data}: make room, or set GIGOGNE_DATA_DIR" if full else ""
 
-    def _handle(self, name: str, run: str, project: Project) -> Handle:
-        process, directories = self._started[run, name].process, self._directories(project)
+    def _handle(self, name: str, run: str, process: Process, project: Project) -> Handle:
+        directories = self._directories(project)
         terms = process.terms
         data: dict[str, Any] = {
             "pid": process.pid,
@@ -334,8 +337,16 @@ class ProcessEngine:
             raise EngineError(f"nothing is left of {handle.service} in {handle.data['directory']}", hint)
         if process.far:
             raise EngineError(f"{handle.service} runs in another container", "look from within that one")
-        started = self._started[handle.run, handle.service] = Started(process, seen_alive=process.alive())
+        started = Started(process, seen_alive=process.alive())
+        if started.seen_alive:  # else its record says all that there is to know
+            self._started[handle.run, handle.service] = started
         return started
+
+    def _forget_ended(self) -> None:
+        """Forget the detached jobs that are over: who sees to those of weeks would keep them all."""
+        for key, started in list(self._started.items()):
+            if started.process.detached_job and started.wait(timeout=0) is not None:
+                self._started.pop(key, None)
 
     def _directories(self, project: Project) -> RunDirectories:
         if project.name not in self._runs:

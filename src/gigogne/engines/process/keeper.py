@@ -4,7 +4,7 @@
 
 The starter may end at any moment, or be killed; the keeper is out of its reach, and does what the end of a container
 does: what is left in the service's session ends, its scratch goes, its exit code stays. The command arrives on
-standard input, because its environment is secret; one line of JSON says what became of it.
+standard input, because its environment is secret; its last line, of JSON, says what became of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -80,10 +81,10 @@ def reap(child: subprocess.Popen[bytes]) -> None:
 
 
 def _answered(said: str, directory: Path) -> Process:
+    last = (said.strip().splitlines() or ["no word of it"])[-1]  # Python may have had its warnings before
     try:
-        error = json.loads(said)
+        error = json.loads(last)
     except ValueError:
-        last = (said.strip().splitlines() or ["no word of it"])[-1]
         raise EngineError(f"the keeper of {directory.name} did not start: {last}", "report it to us") from None
     if error:
         raise OSError(error["errno"], error["strerror"], error["filename"])
@@ -100,20 +101,20 @@ def main(arguments: Sequence[str]) -> None:
     try:
         process, child = spawn(command, directory, terms, kept=True)
     except OSError as error:
-        sys.stdout.write(json.dumps({"errno": error.errno, "strerror": error.strerror, "filename": error.filename}))
+        _answer({"errno": error.errno, "strerror": error.strerror, "filename": error.filename})
         return
     # What ends all others of this machine lets it write down how the service ended.
     for name in ("SIGHUP", "SIGINT", "SIGTERM"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    sys.stdout.write("null")
-    sys.stdout.flush()
-    _let_go()
+    _answer(None)
     _see_to_the_end(process, child)
 
 
-def _let_go() -> None:
-    """Let the starter read the end of the answer, and hold no file of its."""
+def _answer(error: dict[str, Any] | None) -> None:
+    """Say what became of the command, and nothing after it; hold no file of the starter's."""
+    sys.stdout.write(json.dumps(error))
+    sys.stdout.flush()
     with open(os.devnull, "r+b", buffering=0) as nothing:  # noqa: PTH123
         for descriptor in range(3):
             os.dup2(nothing.fileno(), descriptor)

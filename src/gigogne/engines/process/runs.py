@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from gigogne.core.engine import Detached, Run
+from gigogne.core.engine import LIFETIME, Detached, Run
 from gigogne.engines.process.keeper import reap
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.processes import Process, process_space
@@ -40,8 +40,6 @@ __all__ = ["RunDirectories"]
 _KEPT = 5
 # Who waits looks around so often, in seconds.
 _BREATH = 0.2
-# For so long a detached run without a deadline is kept, and what it needs; in seconds.
-_DAY = 86400.0
 # A directory that was touched so recently is about to be used; in seconds.
 _FRESH = 60.0
 # What a run needs while it lives, or until a time; what it needs while somebody attends to it; and who does.
@@ -53,20 +51,21 @@ class RunDirectories:
 
     def __init__(self, paths: Paths, project: str) -> None:
         self._folder = paths.runs(project)
-        self._held: set[str] = set()
+        self._held: set[str] = set()  # the runs that this process supervises
         self._lock = threading.Lock()
 
     def hold(self, run: Run) -> Path:
         """The directory of a run; made when it is new. Unless the run is detached, this process supervises it."""
         directory = self._folder / run.id
         with self._lock:
-            if run.id not in self._held or (run.detached and not directory.is_dir()):
+            # Of detached runs a process may see any number: the directory itself says that it was made.
+            if not directory.is_dir() if run.detached else run.id not in self._held:
                 with self.alone("directories"):  # or another run might remove it before it says whose it is
                     directory.mkdir(parents=True, exist_ok=run.detached is not None)
                     if run.detached is None:
                         Process.note(os.getpid(), directory)
+                        self._held.add(run.id)
                     self._prune()
-                self._held.add(run.id)
         return directory
 
     def alone(self, doing: str) -> BaseFileLock:
@@ -205,12 +204,12 @@ def _is_in_use(process: Process) -> bool:
         return True
     # What ended is kept for whoever asks for it, and what is out of sight may run; but neither for ever.
     began = max(process.created, process.terms.deadline or 0.0)
-    return (process.detached_job or process.far) and time.time() < began + _DAY
+    return (process.detached_job or process.far) and time.time() < began + LIFETIME
 
 
 def _until(deadline: float | None, began: float) -> float:
     """When the time of a detached run is over."""
-    return began + _DAY if deadline is None else deadline
+    return began + LIFETIME if deadline is None else deadline
 
 
 def _lock(folder: Path, doing: str) -> BaseFileLock:

@@ -84,9 +84,15 @@ class Started:
             self.relay.wait()
         if self.process.keeper and self.process.seen_to():
             return  # its keeper has seen to the rest
+        if self.child is None and not self._is_last():
+            return  # what is there is another try's
         self.process.leave_behind(code)
         if self.process.sandboxed:
             self.process.kill_inner()
         else:
             end_session(self.process.pid)
         shutil.rmtree(self.process.directory / "scratch", ignore_errors=True)
+
+    def _is_last(self) -> bool:
+        last = Process.read(self.process.directory)
+        return last is not None and last.pid == self.process.pid
