@@ -74,10 +74,14 @@ class Deployed:
 
     def publish(self, **dag: object) -> None:
         """Write the DAG file with these arguments of `ComposeDag`, and wait until Airflow knows it."""
+        self.airflow.dag(self.dag_id, self.dag_file(**dag))
+
+    def dag_file(self, **dag: object) -> str:
+        """The DAG file with these arguments of `ComposeDag`."""
         given = {"project_name": self.project.name, "engine": self.engine, **dag}
         arguments = ",\n    ".join(f"{name}={value!r}" for name, value in given.items())
         folder = str(self.project.folder)
-        self.airflow.dag(self.dag_id, _DAG.format(dag_id=self.dag_id, folder=folder, arguments=arguments))
+        return _DAG.format(dag_id=self.dag_id, folder=folder, arguments=arguments)
 
     def trigger(self, **conf: object) -> DagRun:
         """Start a run."""

@@ -113,18 +113,26 @@ def test_one_task_for_all_jobs(deploy: Deploy) -> None:
 
 
 @pytest.mark.sandbox
-def test_without_a_scheduler(deploy: Deploy) -> None:
+def test_without_a_scheduler(tmp_path: Path, airflow: Airflow) -> None:
     """`airflow dags test` runs the DAG too: a job that would defer is waited for."""
-    made = deploy(
+    project = Project.written(
+        tmp_path / "project",
         f"""\
         services:
           first: {{{JOB}, command: [sh, -c, 'echo begun; sleep 2; echo ended']}}
           then: {{{JOB}, command: echo two, depends_on: {{first: {{condition: service_completed_successfully}}}}}}
         """,
-        engine="process",
-        defer_after=0.5,
+        {},
     )
-    said = made.airflow.command("dags", "test", made.dag_id)
+    home = tmp_path / "home"
+    home.mkdir()
+    # With a database of its own: the triggerer of another one would see to the same task.
+    alone = Airflow.made_in(home, GIGOGNE_DATA_DIR=airflow.environment["GIGOGNE_DATA_DIR"])
+    alone.command("db", "migrate")
+    made = Deployed(alone, project, "process")
+    (home / "dags" / "alone.py").write_text(made.dag_file(defer_after=0.5), encoding="utf-8")
+    said = alone.command("dags", "test", made.dag_id)
+    made.gigogne("down", "-v")
     assert "state=success" in said.stdout + said.stderr
     assert said.stdout.count("ended") >= 1
 

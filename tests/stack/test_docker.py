@@ -52,9 +52,9 @@ def stack(workspace: Workspace) -> Iterator[Workspace]:
 
 
 def by_compose(stack: Workspace, engine: DockerClient) -> dict[str, int]:
-    """`docker compose up`, as the README of the stack says; the exit codes of the jobs."""
+    """`docker compose up` of the pipeline; the exit codes of the jobs."""
     words, environment = [str(compose_binary()), "-f", "docker-compose.yml"], {**os.environ, **stack.environment}
-    up = subprocess.run([*words, "up", "-d"], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    up = subprocess.run([*words, "up", "-d", JOBS[0]], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert up.returncode == 0, up.stderr
     project, codes = stack.environment["COMPOSE_PROJECT_NAME"], {}
     for job in JOBS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import struct
 from collections.abc import Sequence
@@ -19,15 +20,14 @@ Frame = tuple[int, int, bytes]
 
 
 def response(frames: Sequence[Frame], since: str = "") -> io.BytesIO:
-    """What the daemon sends: of its frames, in the order of its file, those of that time and later."""
+    """What the daemon sends: in the order of its file, the first frame of that time or later, and all after it."""
     second, _, nanos = since.partition(".")
     first = int(second) * 10**9 + int(nanos) if since else 0
     sent = io.BytesIO()
-    for stream, time, text in frames:
-        if time >= first:
-            at = datetime.fromtimestamp(time // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            stamped = f"{at}.{time % 10**9:09d}Z ".encode() + text
-            sent.write(struct.pack(">BxxxL", stream, len(stamped)) + stamped)
+    for stream, time, text in itertools.dropwhile(lambda frame: frame[1] < first, frames):
+        at = datetime.fromtimestamp(time // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        stamped = f"{at}.{time % 10**9:09d}Z ".encode() + text
+        sent.write(struct.pack(">BxxxL", stream, len(stamped)) + stamped)
     sent.seek(0)
     return sent
 

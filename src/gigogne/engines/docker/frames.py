@@ -72,8 +72,9 @@ class Reader:
         self._given = position.given
         self._anchored = anchored
         self._begun: dict[Literal["stdout", "stderr"], tuple[float, bytes]] = {}
-        # The next one, for when the frames go well beyond it: what has a stamp from `_next` on is counted for it.
-        self._latest = self._next = b""
+        # The next one, for when the frames go well beyond it. Its frame is the first that has so late a stamp: from
+        # there on the daemon sends everything, also what has an earlier one.
+        self._latest = b""
         self._next_since, self._next_frames, self._next_moment = position.since, position.frames, 0.0
 
     def lines(self, raw: Any) -> Iterator[Line]:
@@ -108,12 +109,12 @@ class Reader:
             self._next_since = self.since
         self._given = ""
         self._frames += 1
-        self._next_frames += stamp >= self._next
+        self._next_frames += 1
         if stamp > self._latest:
             self._latest = stamp
             if moment - self._next_moment > _DISORDER and not self._begun:
                 self.since, self._frames = self._next_since, self._next_frames
-                self._next, self._next_since, self._next_moment = stamp, _nanoseconds(stamp), moment
+                self._next_since, self._next_moment = _nanoseconds(stamp), moment
                 self._next_frames = 1
 
     def _whole(self, stream: Literal["stdout", "stderr"], text: bytes, moment: float) -> Iterator[Line]:

@@ -26,7 +26,7 @@ from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.portable import NOTICE
 from gigogne.engines.process.ports import port_problems
 from gigogne.engines.process.processes import Process, Terms, end_family
-from gigogne.engines.process.publish import publish
+from gigogne.engines.process.publish import PUBLISHED, publish
 from gigogne.engines.process.result import RESULT, read_result
 from gigogne.engines.process.runs import RunDirectories
 from gigogne.engines.process.sandbox import Bubblewrap, find_bubblewrap
@@ -180,7 +180,10 @@ class ProcessEngine:
             return Status(State.EXITED, code, self._full_disk() if code else "")
         if started.health is None:
             return Status(State.RUNNING)
-        return Status(started.health.state, detail=started.health.detail)
+        health = started.health
+        # Who hears that a server is healthy goes to its port.
+        closed = health.state is State.HEALTHY and not started.published
+        return Status(State.STARTING if closed else health.state, detail=health.detail)
 
     def wait(self, handle: Handle, *, timeout: float | None) -> Status:
         """Wait for the end of the process."""
@@ -368,7 +371,7 @@ def _runs_now(handle: Handle) -> bool:
 
 def _put_aside(directory: Path) -> None:
     """Make room in a service's directory for another try; its logs stay."""
-    for name in ("status.json", "code", "bwrap.json"):
+    for name in ("status.json", "code", "bwrap.json", PUBLISHED):
         (directory / name).unlink(missing_ok=True)
     for name in ("scratch", RESULT):
         shutil.rmtree(directory / name, ignore_errors=True)

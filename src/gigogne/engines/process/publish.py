@@ -22,7 +22,10 @@ from gigogne.engines.process.embedded.relay import accept_for
 from gigogne.engines.process.processes import Process
 from gigogne.engines.session import own_session
 
-__all__ = ["main", "publish"]
+__all__ = ["PUBLISHED", "main", "publish"]
+
+# The file in the service's directory that says that the relay listens.
+PUBLISHED = "published"
 
 _POLL = 0.05
 # A relay may have to wait until that of the try before has let go of the port.
@@ -59,7 +62,7 @@ def _answers(at: Endpoint) -> bool:
     return True
 
 
-def _relay(at: Endpoint, target: Endpoint, everywhere: bool) -> None:
+def _relay(at: Endpoint, target: Endpoint, everywhere: bool, listens: threading.Semaphore) -> None:
     """Listen, unless the service, which listens on every address, turns out to be there itself."""
     if everywhere and at.port == target.port:
         while not _answers(target):
@@ -74,8 +77,10 @@ def _relay(at: Endpoint, target: Endpoint, everywhere: bool) -> None:
         except OSError as error:
             if time.monotonic() > deadline:
                 sys.stderr.write(f"cannot listen on {at}: {error.strerror}\n")
+                listens.release()
                 return
             time.sleep(_POLL)
+    listens.release()
     accept_for(listener, f"tcp:{target}")
 
 
@@ -86,9 +91,14 @@ def main(arguments: Sequence[str]) -> None:
     process = Process.read(Path(directory))
     if process is None:
         return
+    listens = threading.Semaphore(0)
     for pair in pairs[everywhere:]:
         at, target = (Endpoint(a, int(p)) for a, _, p in (end.rpartition(":") for end in pair.split("=")))
-        threading.Thread(target=_relay, args=(at, target, everywhere), daemon=True).start()
+        threading.Thread(target=_relay, args=(at, target, everywhere, listens), daemon=True).start()
+    # Where the service itself may listen there, it is its own affair when.
+    for _ in () if everywhere else pairs:
+        listens.acquire()
+    (Path(directory) / PUBLISHED).touch()
     process.ended(None)
     os._exit(0)  # threads may still hold connections, and they are of no use any more
 

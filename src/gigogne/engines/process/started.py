@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from gigogne.engines.process.health import HealthMonitor
 from gigogne.engines.process.processes import Process, end_session, exit_code
+from gigogne.engines.process.publish import PUBLISHED
 
 __all__ = ["Started"]
 
@@ -39,6 +40,11 @@ class Started:
     seen_alive: bool = True
     code: int | None = None
     over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def published(self) -> bool:
+        """Whether its published ports are open, as far as this process has them opened."""
+        return self.relay is None or self.relay.poll() is not None or (self.process.directory / PUBLISHED).exists()
 
     def ended(self, timeout: float) -> bool:
         """Whether it ends within so many seconds, as seen by another thread than the one that waits for it, if any."""
