@@ -260,12 +260,12 @@ def test_a_task_that_is_marked_or_cleared_takes_its_job_with_it(deferred: Deferr
         killing.cancel()
         await asyncio.gather(killing, return_exceptions=True)
         await trigger.cleanup()
-        while await asyncio.to_thread(deferred.engine.find, deferred.project, ended=True):
+        # The thread that ends the job goes on alone.
+        while await asyncio.to_thread(deferred.engine.find, deferred.project, ended=True) or Bookmark(job):
             await asyncio.sleep(0.1)
 
     with capture_logs():
         asyncio.run(asyncio.wait_for(mark(), 30))
-    assert Bookmark(job).read() == ""
 
 
 @ON_ONE
