@@ -58,12 +58,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip by name what this machine cannot run; with CI=true a missing runtime fails instead."""
     if item.get_closest_marker("full") and os.environ.get("CI_LEVEL") != "full":
         pytest.skip("it takes long: CI_LEVEL=full runs it")
+    if item.get_closest_marker("airflow"):
+        _require("Airflow", missing_airflow(), waived="GIGOGNE_TEST_NO_AIRFLOW")
     if item.get_closest_marker("sandbox"):
         _require("sandbox", _missing_sandbox(), waived="GIGOGNE_TEST_NO_USERNS")
     if item.get_closest_marker("docker"):
         _require("Docker", _missing_docker(), waived="GIGOGNE_TEST_NO_DOCKER")
-    if item.get_closest_marker("airflow"):
-        _require("Airflow", missing_airflow(), waived="GIGOGNE_TEST_NO_AIRFLOW")
 
 
 def _require(runtime: str, missing: str, *, waived: str) -> None:
