@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -235,6 +236,18 @@ def test_another_engine_finds_waits_and_stops(bench: Bench) -> None:
     assert other.status(found[0]).state is State.EXITED
     # Process 1 of a sandbox is deaf to signals that it does not handle, as in Docker; a plain process is not.
     assert bench.engine.wait(handle, timeout=5).code == (143 if bench.engine.bubblewrap is None else 137)
+
+
+def test_cancel_spares_what_the_program_itself_had_started(bench: Bench) -> None:
+    """A host of the engine (a worker of Airflow, a test run) has children too; only later ones may be the engine's."""
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(sleep) as before:
+        engine = ProcessEngine(bench.engine.paths, bench.engine.bubblewrap, lambda service, text: None)
+        with subprocess.Popen(sleep) as after:
+            engine.cancel()
+            assert after.wait(10) != 0
+        assert before.poll() is None
+        before.kill()
 
 
 def test_nothing_is_left_of_a_job_but_its_logs(bench: Bench) -> None:

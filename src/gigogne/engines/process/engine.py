@@ -60,6 +60,8 @@ class ProcessEngine:
         self._started: dict[tuple[str, str], Started] = {}
         self._runs: dict[str, RunDirectories] = {}
         self._guards: list[int] = []
+        # What the program that uses the engine had started before is no business of `cancel`.
+        self._others = frozenset(child.pid for child in psutil.Process().children())
 
     @classmethod
     def of_this_machine(cls, notify: Callable[[str, str], None]) -> ProcessEngine:
@@ -111,10 +113,10 @@ class ProcessEngine:
     def cancel(self) -> None:
         """End every child that is no service and no relay: uv, an initdb. Else only a terminal's Ctrl-C ends them."""
         known = list(self._started.values())  # other threads start services meanwhile
-        ours = {pid for started in known for pid in (started.process.pid, started.process.keeper)}
-        ours |= {started.relay.pid for started in known if started.relay} | set(self._guards)
+        spared = {pid for started in known for pid in (started.process.pid, started.process.keeper)}
+        spared |= {started.relay.pid for started in known if started.relay} | set(self._guards) | self._others
         for child in psutil.Process().children():
-            if child.pid not in ours:
+            if child.pid not in spared:
                 end_family(child)
 
     def turn(
