@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from tests.airflow.deployed import Deployed, Project
 from tests.airflow.server import COMPONENTS, Airflow
-from tests.conftest import missing_airflow
+from tests.conftest import Workspace, missing_airflow
+
+from gigogne.choice import choose_engine
+from gigogne.core.engine import Engine
 
 
 class _Module(pytest.Module):
@@ -77,6 +80,18 @@ def airflow() -> Iterator[Airflow]:
             made.close()
             if kept := os.environ.get("GIGOGNE_TEST_KEEP_AIRFLOW"):
                 shutil.copytree(home, kept, dirs_exist_ok=True)
+
+
+# The engines differ in nothing that matters to the test.
+ON_ONE = pytest.mark.parametrize("engine", ["process"], indirect=True)
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def engine(request: pytest.FixtureRequest, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Either engine, in this process."""
+    for name, value in workspace.environment.items():
+        monkeypatch.setenv(name, value)
+    return choose_engine(request.param, lambda service, text: None)[0]
 
 
 Deploy = Callable[..., Deployed]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +16,8 @@ from uuid import uuid4
 import psutil
 from tests.airflow.rest import DagRun
 from tests.airflow.server import Airflow
+from tests.conftest import Workspace
+from tests.scenarios.docked import on_event
 
 from gigogne.airflow.files import stable_run_id
 from gigogne.engines.docker.connection import connect
@@ -49,9 +48,7 @@ class Project:
     def written(cls, folder: Path, compose: str, files: Mapping[str, str], ends: str = "") -> Project:
         """Write the files, their text dedented, to a new folder; the project's name `ends` so."""
         folder.mkdir(parents=True)
-        for name, text in {"compose.yml": compose, **files}.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(textwrap.dedent(text), encoding="utf-8")
+        Workspace(folder).write({"compose.yml": compose, **files})
         return cls(folder, f"h6-{uuid4().hex[:8]}{ends and f'-{ends}'}")
 
     def has(self, name: str) -> bool:
@@ -87,28 +84,11 @@ class Deployed:
         """Start a run."""
         return self.airflow.trigger(self.dag_id, **conf)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start the command `gigogne` on the project, as a user beside Airflow does."""
+    @property
+    def beside(self) -> Workspace:
+        """The project as a user beside Airflow has it, with the command `gigogne`."""
         mine = {"GIGOGNE_ENGINE": self.engine, "COMPOSE_PROJECT_NAME": self.project.name}
-        return subprocess.Popen(
-            [sys.executable, "-m", "gigogne", *arguments],
-            cwd=self.project.folder,
-            env={**self.airflow.environment, **mine, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def gigogne(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the command to its end."""
-        with self.start(*arguments, **environment) as process:
-            try:
-                out, err = process.communicate(timeout=120)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return Workspace(self.project.folder, {**self.airflow.environment, **mine})
 
     def clean(self) -> None:
         """End the runs that are under way, forget the DAG, and stop what the project has left."""
@@ -117,7 +97,7 @@ class Deployed:
                 self._end_runs()
         finally:
             (self.airflow.home / "dags" / f"{self.dag_id}.py").unlink(missing_ok=True)
-            self.gigogne("down", "-v")
+            self.beside.run("down", "-v")
 
     def _end_runs(self) -> None:
         self.airflow.api.ask("PATCH", f"/dags/{self.dag_id}", {"is_paused": True})
@@ -179,21 +159,8 @@ class Lives:
 def lives(project: str) -> Iterator[Lives]:
     """While it holds, the containers of the project's jobs are written down."""
     found = Lives()
-    with contextlib.closing(connect()) as client:
-        asked = {"type": "container", "label": f"com.docker.compose.project={project}"}
-        events = client.events(decode=True, filters=asked)
-
-        def watch() -> None:
-            for each in events:
-                found.note(each)
-
-        watching = threading.Thread(target=watch, daemon=True)
-        watching.start()
-        try:
-            yield found
-        finally:
-            events.close()
-            watching.join(10)
+    with contextlib.closing(connect()) as client, on_event(client, project, ["start", "die"], found.note):
+        yield found
 
 
 @contextlib.contextmanager

@@ -7,10 +7,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +95,7 @@ class Airflow:
             "AIRFLOW__API__BASE_URL": url,
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database(home, 60),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(scheduler_logs),
@@ -104,7 +107,14 @@ class Airflow:
     def boot(self) -> None:
         """Make the database and start all components."""
         self.command("db", "migrate")
+        with closing(sqlite3.connect(self.home / "airflow.db")) as made, closing(sqlite3.connect(self.empty)) as copy:
+            made.backup(copy)
         self.restart(*COMPONENTS)
+
+    @property
+    def empty(self) -> Path:
+        """The database as it was made: to make another one takes a while."""
+        return self.home / "empty.db"
 
     def command(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `airflow` with these arguments to its end, which must be good."""
@@ -124,11 +134,14 @@ class Airflow:
         """Start a component, as the leader of a session."""
         # Logs are read from the disk that all share: no component need serve them.
         quiet = ["--skip-serve-logs"] if name in {"scheduler", "triggerer"} else []
+        # The API server notes who asked in its event loop, where it waits for a lock that another request may have,
+        # which cannot go on meanwhile: it has to give up soon, and the asker to ask again. The others die of it.
+        impatient = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database(self.home, 2)} if name == "api-server" else {}
         with self.said_by(name).open("ab") as log:
             self.components[name] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", name, *quiet],
                 cwd=self.home,
-                env=self.environment,
+                env={**self.environment, **impatient},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -162,12 +175,20 @@ class Airflow:
 
     def is_healthy(self, since: float = 0.0) -> bool:
         """Whether every component says so, with a sign of life after `since` (seconds since the epoch)."""
-        for name, process in self.components.items():
-            assert process.poll() is None, f"airflow {name} ended: {self.said_by(name).read_text()[-4000:]}"
+        self.check_alive()
         health = self.api.health()
         return len(health) == 4 and all(
             each["status"] == "healthy" and each.get("heard", since) >= since for each in health.values()
         )
+
+    def check_alive(self) -> None:
+        """No component has ended by itself.
+
+        Raises:
+            AssertionError: One has; what it said.
+        """
+        for name, process in self.components.items():
+            assert process.poll() is None, f"airflow {name} ended: {self.said_by(name).read_text()[-4000:]}"
 
     def said_by(self, name: str) -> Path:
         """Where a component writes its log."""
@@ -186,6 +207,7 @@ class Airflow:
         partial.replace(path)
 
         def known() -> bool:
+            self.check_alive()
             errors = self.api.import_errors(path.name)
             assert not errors, errors[0]
             return self.api.knows(dag_id, since=began)
@@ -220,6 +242,11 @@ class Airflow:
                 if each.environ().get("AIRFLOW_HOME") == str(self.home):
                     found.append(each)
         return found
+
+
+def _database(home: Path, patience: int) -> str:
+    """The address of the database, for who waits so many seconds while another one writes."""
+    return f"sqlite:///{home / 'airflow.db'}?timeout={patience}"
 
 
 def _free_ports(count: int) -> list[int]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from structlog.testing import capture_logs
+from tests.airflow.conftest import ON_ONE
 from tests.conftest import Workspace
 
 from gigogne.airflow.bookmark import Bookmark
@@ -34,9 +36,6 @@ from gigogne.core.engine import Detached, Engine, Run, State
 from gigogne.errors import ComposeError, EngineError, UnsupportedError
 
 pytestmark = [pytest.mark.airflow, pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")]
-
-# The engines differ in nothing here that matters.
-ON_ONE = pytest.mark.parametrize("trial", ["process"], indirect=True)
 
 COMPOSE = """\
 services:
@@ -84,7 +83,7 @@ class Trial:
 
     def __init__(self, workspace: Workspace, engine: Engine) -> None:
         self.workspace, self.engine = workspace, engine
-        self.name = f"h4-{os.getpid()}-{workspace.folder.parent.name[-12:].strip('-_').lower()}".replace("_", "-")
+        self.name = f"h4-{uuid4().hex[:8]}"
         self.run_id = f"airflow-{time.time_ns():x}"[-20:]
         self.project = load_project(load_options(workspace.folder, project_name=self.name))
         self.others: list[subprocess.Popen[str]] = []
@@ -140,13 +139,10 @@ class Trial:
         return [str(self.engine.status(handle).state) for handle in found]
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def trial(request: pytest.FixtureRequest, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
+@pytest.fixture
+def trial(workspace: Workspace, engine: Engine) -> Iterator[Trial]:
     """On either engine."""
-    for name, value in workspace.environment.items():
-        monkeypatch.setenv(name, value)
     workspace.write({"compose.yml": COMPOSE})
-    engine, _ = choose_engine(request.param, lambda service, text: None)
     made = Trial(workspace, engine)
     yield made
     for other in made.others:
@@ -460,6 +456,19 @@ def test_wrong_files_fail_for_good_and_the_rest_may_be_tried_again(
     with pytest.raises(AirflowException, match="fix: ") as caught, told():
         raise error
     assert type(caught.value) is raised
+
+
+@ON_ONE
+def test_a_project_runs_what_it_lists(trial: Trial) -> None:
+    """Without targets a task runs what a bare `gigogne run` runs: the jobs of a pipeline, with its edges."""
+    listed = "x-gigogne: {pipelines: {twice: twice.yml}, run: [twice]}\n"
+    edges = "services: {result: {depends_on: {quick: {condition: service_completed_successfully}}}}\n"
+    run = "x-gigogne: {run: [result]}\n"
+    trial.workspace.write({"compose.yml": COMPOSE.replace("$$GIGOGNE_RESULT", "/dev/null") + listed})
+    trial.workspace.write({"twice.yml": edges + run})
+    operator = ProjectOperator(task_id="run", **trial.words)
+    found = operator.execute(trial.context(operator))
+    assert {name: each["verdict"] for name, each in found.items()} == {"quick": "succeeded", "result": "succeeded"}
 
 
 def test_templates_hold_names_alone() -> None:

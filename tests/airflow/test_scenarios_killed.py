@@ -210,6 +210,7 @@ def _processes(scene: Scene) -> tuple[psutil.Process, psutil.Process]:
     task = scene.run.tasks()["job"]["id"]
     titles = {" ".join(each.cmdline()): each for each in scene.deployed.airflow.family("scheduler")}
     (supervisor,) = (titles[title] for title in titles if task in title and "LocalExecutor" in title)
+    wait_until(supervisor.children, "the supervisor has started the task's process")
     # Others are what the task has started; it has its title only after a moment.
     waiting = min(supervisor.children(), key=psutil.Process.create_time)
     return waiting, supervisor
@@ -312,7 +313,7 @@ def test_never_two_at_once(stage: Stage, timed: Stage) -> None:
     """In all that happened in this module, no task had two containers at a time; `gigogne down` ends those of now."""
     for who in WHO:
         for each in (stage, timed):
-            down = each.deployed[who].gigogne("down")
+            down = each.deployed[who].beside.run("down")
             assert down.returncode == 0, down.stderr
             seen = each.seen[who]
             wait_until(seen.are_over, "all have ended", 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -128,11 +129,11 @@ def test_without_a_scheduler(tmp_path: Path, airflow: Airflow) -> None:
     home.mkdir()
     # With a database of its own: the triggerer of another one would see to the same task.
     alone = Airflow.made_in(home, GIGOGNE_DATA_DIR=airflow.environment["GIGOGNE_DATA_DIR"])
-    alone.command("db", "migrate")
+    shutil.copy(airflow.empty, home / "airflow.db")
     made = Deployed(alone, project, "process")
     (home / "dags" / "alone.py").write_text(made.dag_file(defer_after=0.5), encoding="utf-8")
     said = alone.command("dags", "test", made.dag_id)
-    made.gigogne("down", "-v")
+    made.beside.run("down", "-v")
     assert "state=success" in said.stdout + said.stderr
     assert said.stdout.count("ended") >= 1
 
@@ -150,7 +151,7 @@ def fraud(airflow: Airflow, request: pytest.FixtureRequest) -> Iterator[Deployed
 @contextmanager
 def _s3(deployed: Deployed) -> Iterator[S3]:
     """The S3 server of a project, kept up."""
-    up = deployed.start("up", "--json", "minio")
+    up = deployed.beside.start("up", "--json", "minio")
     try:
         assert up.stdout is not None
         events = (json.loads(line) for line in up.stdout)
@@ -176,14 +177,14 @@ def _csv(deployed: Deployed) -> bytes:
 @pytest.mark.sandbox
 def test_the_reference_stack(fraud: Deployed) -> None:
     """The fraud project writes the same CSV to S3 as a DAG as it does by `gigogne run`; no server stays up."""
-    fraud.publish(environment={"TRANSACTIONS": "400"})
+    fraud.publish(select=["extractor_sql"], environment={"TRANSACTIONS": "400"})
     run = fraud.trigger()
     assert run.wait(150) == "success"
     assert "inserted" in str(run.xcom("logger_sql"))
-    assert not fraud.gigogne("ps").stdout.count("running")
+    assert not fraud.beside.run("ps").stdout.count("running")
     by_airflow = _csv(fraud)
-    fraud.gigogne("down", "-v")
-    ran = fraud.gigogne("run", TRANSACTIONS="400")
+    fraud.beside.run("down", "-v")
+    ran = fraud.beside.run("run", "extractor_sql", TRANSACTIONS="400")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert by_airflow.count(b"\n") > 50 and by_airflow == _csv(fraud)
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import airflow.sdk.log  # noqa: F401 - it sets logging up when it is imported first
 import pytest
 import structlog
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
+from tests.airflow.conftest import ON_ONE
 from tests.conftest import Workspace
 
 from gigogne.airflow.bookmark import Bookmark
@@ -23,14 +24,10 @@ from gigogne.airflow.files import load_options
 from gigogne.airflow.job import Job
 from gigogne.airflow.trigger import ServiceTrigger
 from gigogne.airflow.watch import Watch
-from gigogne.choice import choose_engine
 from gigogne.compose import load_project
 from gigogne.core.engine import Detached, Engine, Handle, Run, State
 
 pytestmark = [pytest.mark.airflow, pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")]
-
-# The engines differ in nothing here that matters.
-ON_ONE = pytest.mark.parametrize("deferred", ["process"], indirect=True)
 
 COMPOSE = """\
 services:
@@ -68,8 +65,7 @@ class Deferred:
 
     def __init__(self, workspace: Workspace, engine: Engine) -> None:
         self.engine = engine
-        name = f"h4-{os.getpid()}-{workspace.folder.parent.name[-8:].strip('-_').lower()}".replace("_", "-")
-        self.project = load_project(load_options(workspace.folder, project_name=name))
+        self.project = load_project(load_options(workspace.folder, project_name=f"h4-{uuid4().hex[:8]}"))
         self.runs = 0
 
     def job(self, service: str, *, lasts: float | None = None) -> Job:
@@ -88,20 +84,25 @@ class Deferred:
         subprocess.run([sys.executable, "-c", LOOKER, *words], check=True, timeout=30)
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def deferred(
-    request: pytest.FixtureRequest, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Deferred]:
+@pytest.fixture
+def deferred(workspace: Workspace, engine: Engine) -> Iterator[Deferred]:
     """On either engine."""
-    for name, value in workspace.environment.items():
-        monkeypatch.setenv(name, value)
     workspace.write({"compose.yml": COMPOSE})
-    engine, _ = choose_engine(request.param, lambda service, text: None)
     made = Deferred(workspace, engine)
     yield made
     for handle in engine.find(made.project):
         engine.stop(handle, grace=0)
     engine.remove(made.project, volumes=True)
+
+
+async def _cancelled(deferred: Deferred, job: Job, *message: str) -> ServiceTrigger:
+    """A trigger that saw to the job until Airflow cancelled it."""
+    trigger = ServiceTrigger(job.as_dict())
+    waiting = asyncio.ensure_future(_event(trigger))
+    await asyncio.to_thread(deferred.look, job, until_attended=True)
+    waiting.cancel(*message)
+    await asyncio.gather(waiting, return_exceptions=True)
+    return trigger
 
 
 async def _event(trigger: ServiceTrigger) -> dict[str, Any]:
@@ -231,11 +232,7 @@ def test_a_line_that_comes_while_its_job_is_ended_leaves_no_bookmark(deferred: D
         return line
 
     async def mark() -> None:
-        trigger = ServiceTrigger(job.as_dict())
-        waiting = asyncio.ensure_future(_event(trigger))
-        await asyncio.to_thread(deferred.look, job, until_attended=True)
-        waiting.cancel("user-action")
-        await asyncio.gather(waiting, return_exceptions=True)
+        trigger = await _cancelled(deferred, job, "user-action")
         await trigger.on_kill()
 
     with capture_logs():
@@ -250,11 +247,7 @@ def test_a_task_that_is_marked_or_cleared_takes_its_job_with_it(deferred: Deferr
     job = deferred.job("long")
 
     async def mark() -> None:
-        trigger = ServiceTrigger(job.as_dict())
-        waiting = asyncio.ensure_future(_event(trigger))
-        await asyncio.to_thread(deferred.look, job, until_attended=True)
-        waiting.cancel("user-action")
-        await asyncio.gather(waiting, return_exceptions=True)
+        trigger = await _cancelled(deferred, job, "user-action")
         killing = asyncio.ensure_future(trigger.on_kill())
         await asyncio.sleep(0.2)
         killing.cancel()
@@ -274,11 +267,7 @@ def test_a_triggerer_that_stops_leaves_the_job_alone(deferred: Deferred) -> None
     job = deferred.job("long")
 
     async def stop() -> None:
-        trigger = ServiceTrigger(job.as_dict())
-        waiting = asyncio.ensure_future(_event(trigger))
-        await asyncio.to_thread(deferred.look, job, until_attended=True)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        trigger = await _cancelled(deferred, job)
         await trigger.cleanup()
 
     with capture_logs():

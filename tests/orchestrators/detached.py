@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from gigogne.compose import LoadOptions, load_project
 from gigogne.core.engine import Detached, Engine, Run
 from gigogne.core.events import Event
 from gigogne.errors import GigogneError
-from gigogne.orchestrators.servers import start_servers, stop_servers
+from gigogne.orchestrators.servers import ServersStart, stop_servers
 
 
 def say(event: Event) -> None:
@@ -38,6 +39,13 @@ def start_job(engine: Engine, run: Run, *, stays: bool) -> None:
             time.sleep(1)
 
 
+def give_up(start: ServersStart) -> None:
+    """Interrupt the start as soon as the project's folder says so."""
+    while not Path("give-up").exists():
+        time.sleep(0.1)
+    start.interrupt()
+
+
 def main(action: str, run_id: str, *services: str) -> int:
     """Do what a task of Airflow would do."""
     seconds = os.environ.get("LIVES")
@@ -48,7 +56,9 @@ def main(action: str, run_id: str, *services: str) -> int:
     try:
         engine.check(run.project, services, publish=False)
         if action == "start":
-            start_servers(engine, run, services, say, interrupted=Path("give-up").exists)
+            start = ServersStart(engine, run, services, say)
+            threading.Thread(target=give_up, args=(start,), daemon=True).start()
+            start.execute()
         elif action == "stop":
             stop_servers(engine, run, services, say)
         else:

@@ -49,8 +49,10 @@ def use_docker(workspace: Workspace) -> str:
 
 
 @contextlib.contextmanager
-def on_event(engine: DockerClient, project: str, event: str, act: Callable[[dict[str, Any]], object]) -> Iterator[None]:
-    """While it holds, `act` is called with each event of that name of the project's containers, as soon as it comes."""
+def on_event(
+    engine: DockerClient, project: str, event: str | list[str], act: Callable[[dict[str, Any]], object]
+) -> Iterator[None]:
+    """While it holds, `act` is called with each such event of the project's containers, as soon as it comes."""
     asked = {"type": "container", "event": event, "label": f"com.docker.compose.project={project}"}
     events = engine.events(decode=True, filters=asked)
 

@@ -6,7 +6,6 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 from docker import DockerClient
@@ -28,25 +27,15 @@ from gigogne.core.engine import Handle, Line, State
 from gigogne.engines.docker.engine import DockerEngine
 from gigogne.errors import EngineError
 
-pytestmark = [pytest.mark.docker, pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.usefixtures("project"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
+]
 
 JOB = "image: busybox:1.36, network_mode: none, stop_grace_period: 1s"
 WAITING = f"{{{JOB}, volumes: ['.:/here'], command: [sh, -c, 'echo begun; until [ -e /here/go ]; do sleep 0.1; done']}}"
 SERVER = f"{{{JOB}, init: true, command: sleep 60, healthcheck: {{test: 'true', interval: 1s}}}}"
-
-
-@pytest.fixture
-def workspace(workspace: Workspace) -> Iterator[Workspace]:
-    """The workspace's command uses Docker, under a project name that no other test has; nothing of it is left."""
-    name = f"h1-{secrets.token_hex(4)}"
-    workspace.environment |= {"GIGOGNE_ENGINE": "docker", "COMPOSE_PROJECT_NAME": name}
-    yield workspace
-
-
-@pytest.fixture
-def engine() -> DockerEngine:
-    """The engine of this process."""
-    return another_engine()
 
 
 def labels(docker_engine: DockerClient, handle: Handle) -> dict[str, str]:

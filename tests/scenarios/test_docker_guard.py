@@ -21,23 +21,13 @@ from tests.scenarios.observe import wait_for
 from gigogne.compose.binary import compose_binary
 from gigogne.engines.docker.engine import DockerEngine
 
-pytestmark = [pytest.mark.docker, pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.usefixtures("project"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
+]
 
 WAITING = "{image: busybox:1.36, network_mode: none, stop_grace_period: 1s, command: sleep 60}"
-
-
-@pytest.fixture
-def workspace(workspace: Workspace) -> Iterator[Workspace]:
-    """The workspace's command uses Docker, under a project name that no other test has; nothing of it is left."""
-    name = f"h1-{secrets.token_hex(4)}"
-    workspace.environment |= {"GIGOGNE_ENGINE": "docker", "COMPOSE_PROJECT_NAME": name}
-    yield workspace
-
-
-@pytest.fixture
-def engine() -> DockerEngine:
-    """The engine of this process."""
-    return another_engine()
 
 
 def test_one_guard(workspace: Workspace, engine: DockerEngine, docker_engine: DockerClient) -> None:

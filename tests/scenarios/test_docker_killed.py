@@ -19,24 +19,34 @@ import pytest
 from docker import DockerClient
 from tests.conftest import Workspace
 from tests.scenarios.daemon import Daemon, own_daemon
-from tests.scenarios.docked import containers, leases, on_event, read_until, running, started, until, use_docker
+from tests.scenarios.docked import containers, leases, on_event, read_until, running, started, until
 from tests.scenarios.observe import events, outcome
 
 from gigogne.compose.binary import compose_binary
 
-pytestmark = [pytest.mark.docker, pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.usefixtures("project"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
+]
 FULL = os.environ.get("CI_LEVEL") == "full"
 
 SERVER = """{image: busybox:1.36, network_mode: none, stop_grace_period: 1s,
            command: [sh, -c, 'trap "exit 0" TERM; while :; do sleep 0.1; done'],
            healthcheck: {test: "true", start_period: 10s, start_interval: 100ms}}"""
 JOB = "image: busybox:1.36, network_mode: none, stop_grace_period: 1s"
-
-
-@pytest.fixture(autouse=True)
-def project(workspace: Workspace) -> str:
-    """The workspace's command uses Docker, under a project name that no other test has."""
-    return use_docker(workspace)
+# A Compose that is held when it has made a container, or has started it too.
+HELD = """\
+#!/bin/sh
+case " $* " in *" up "*) ;; *) exec {0} "$@" ;; esac
+for word; do
+  shift
+  [ "$word" = -d ] && word={1}
+  set -- "$@" "$word"
+done
+{0} "$@"
+sleep 60
+"""
 
 
 @pytest.fixture
@@ -114,12 +124,20 @@ def test_killed_while_a_job_starts(workspace: Workspace, docker_engine: DockerCl
     assert not containers(docker_engine, project) and not leases(docker_engine, project)
 
 
-def test_killed_while_a_server_starts(workspace: Workspace, docker_engine: DockerClient, project: str) -> None:
+@pytest.mark.parametrize(("event", "up"), [("create", "--no-start"), ("start", "-d")])
+def test_killed_while_a_server_starts(
+    workspace: Workspace, docker_engine: DockerClient, event: str, up: str, project: str
+) -> None:
     """The lock that its start was under is broken, the server is used, and stopped in the end."""
     needs = "depends_on: {server: {condition: service_healthy}}"
     text = f"services:\n  server: {SERVER}\n  job: {{{JOB}, command: echo here, {needs}}}\n"
-    workspace.write({"compose.yml": text})
-    with started(workspace, "run") as killed, on_event(docker_engine, project, "create", lambda _: kill_all(killed)):
+    workspace.write({"compose.yml": text, "docker-compose": HELD.format(compose_binary(), up)})
+    slow = workspace.folder / "docker-compose"
+    slow.chmod(0o755)
+    with (
+        started(workspace, "run", GIGOGNE_COMPOSE=str(slow)) as killed,
+        on_event(docker_engine, project, event, lambda _: kill_all(killed)),
+    ):
         killed.wait(30)
     assert any("start-server" in name for name in containers(docker_engine, project))
     result = workspace.run("run")

@@ -45,19 +45,19 @@ def web(outer: object, inner: int, extra: str = "") -> str:
     return WEB.replace("OUTER", str(outer)).replace("INNER", str(inner)) + extra
 
 
-def status(port: int) -> int:
-    """The HTTP status of a server of 127.0.0.1, 0 where nobody answers."""
+def status(port: int, address: str = "127.0.0.1") -> int:
+    """The HTTP status of a server of this machine, 0 where nobody answers."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{address}:{port}/", timeout=5) as answer:
             return int(answer.status)
     except OSError:
         return 0
 
 
 @contextmanager
-def up(workspace: Workspace, *services: str) -> Iterator[subprocess.Popen[str]]:
+def up(workspace: Workspace, *services: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """The servers, healthy, and stopped by Ctrl-C."""
-    process = workspace.start("up", "--json", *services)
+    process = workspace.start("up", "--json", *services, **environment)
     assert process.stdout is not None
     said = []
     for line in iter(process.stdout.readline, ""):
@@ -137,6 +137,31 @@ def test_two_servers_on_one_port_are_refused(python_project: Maker) -> None:
     assert "let one listen on another port" in result.stderr
     with up(workspace, "web"):
         assert status(inner) == 200
+
+
+NAMED = """
+services:
+  web:
+    build: .
+    command: [python, serve.py]
+    environment: {BIND_HOST: web}
+    ports: ["${PUBLISHED}:PORT:PORT"]
+    healthcheck: {test: [CMD, python, -c, "import urllib.request as r; r.urlopen('http://web:PORT')"]}
+"""
+SERVE = "import os, http.server as h; h.test(h.SimpleHTTPRequestHandler, port=PORT, bind=os.environ['BIND_HOST'])"
+
+
+def test_two_projects_with_a_server_on_one_port(python_project: Maker) -> None:
+    """A server that is told to listen on its own name leaves the port to others: each is at its published address."""
+    port = free_port()
+    workspace = python_project(NAMED.replace("PORT", str(port)), {"serve.py": SERVE.replace("PORT", str(port))})
+    one, other = ({"PUBLISHED": f"127.0.0.{n}", "COMPOSE_PROJECT_NAME": f"named-{n}"} for n in (1, 9))
+    with up(workspace, **one):
+        with up(workspace, **other):
+            wait_for(lambda: [status(port), status(port, "127.0.0.9")] == [200, 200])
+        wait_for(lambda: not status(port, "127.0.0.9"))
+        with socket.create_server(("127.0.0.9", port)):
+            assert f"port {port} of 127.0.0.9 is taken" in workspace.run("up", **other).stderr
 
 
 def test_a_running_server_holds_its_own_port(python_project: Maker) -> None:

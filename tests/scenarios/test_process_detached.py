@@ -35,7 +35,7 @@ import json, sys, time
 from gigogne.compose import LoadOptions, load_project
 from gigogne.core.engine import Detached, Run
 from gigogne.engines.process.engine import ProcessEngine
-from gigogne.orchestrators.servers import start_servers, stop_servers
+from gigogne.orchestrators.servers import ServersStart, stop_servers
 
 act, run_id, *names = sys.argv[1:]
 project = load_project(LoadOptions())
@@ -43,7 +43,7 @@ engine = ProcessEngine.of_this_machine(lambda service, text: None)
 run = Run(run_id, project, tuple(names), Detached(time.time() + 600))
 say = lambda event: print("event", event, flush=True)
 if act == "up":
-    handles = start_servers(engine, run, names, say)
+    handles = ServersStart(engine, run, names, say).execute()
     print("handles", json.dumps([handle.as_dict() for handle in handles]), flush=True)
 elif act == "down":
     stop_servers(engine, run, names, say)

@@ -22,10 +22,11 @@ from gigogne.airflow.logs import Follower, TaskLog
 from gigogne.airflow.masking import masked
 from gigogne.choice import asked_engine, choose_engine
 from gigogne.compose import load_project
+from gigogne.compose.selection import Selection, select
 from gigogne.core.engine import Engine, Handle, Line, Run, State, Status
 from gigogne.core.graph import kinds
 from gigogne.core.lint import lint
-from gigogne.core.model import Kind, Problem, Project, Service
+from gigogne.core.model import Kind, Project, Service
 from gigogne.errors import ComposeError, EngineError, GigogneError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ __all__ = [
     "open_engine",
     "open_project",
     "read_project",
+    "selection",
 ]
 
 # What there is to stop in, in good order: five seconds after its SIGTERM Airflow sends SIGKILL.
@@ -119,7 +121,19 @@ def open_engine(asked: str, log: TaskLog) -> Engine:
         raise EngineError(error.message, f"{error.hint} (in a DAG: engine='process')") from error
 
 
-def open_project(operator: OnProject, targets: Sequence[str], log: TaskLog) -> tuple[Engine, Project]:
+def selection(operator: OnProject, targets: Sequence[str]) -> Selection:
+    """What of an operator's files is meant by services; by none, what a bare `gigogne run` runs.
+
+    Raises:
+        ComposeError: What `x-gigogne` says of it is wrong.
+    """
+    options = load_options(
+        operator.project, operator.files, operator.profiles, operator.env_files, operator.project_name
+    )
+    return select(options, targets)
+
+
+def open_project(operator: OnProject, chosen: Selection, log: TaskLog) -> tuple[Engine, Project]:
     """The engine and the project, side by side: one waits for Docker, the other for Compose.
 
     Raises:
@@ -127,20 +141,17 @@ def open_project(operator: OnProject, targets: Sequence[str], log: TaskLog) -> t
     """
     with ThreadPoolExecutor(1) as pool:
         engine = pool.submit(open_engine, operator.engine, log)
-        project = read_project(operator, targets)
+        project = read_project(chosen)
         return engine.result(), project
 
 
-def read_project(operator: OnProject, targets: Sequence[str]) -> Project:
+def read_project(chosen: Selection) -> Project:
     """The project of an operator's files.
 
     Raises:
         GigogneError: The files are wrong.
     """
-    options = load_options(
-        operator.project, operator.files, operator.profiles, operator.env_files, operator.project_name
-    )
-    return load_project(options, targets)
+    return load_project(chosen.options, chosen.names, chosen.places)
 
 
 def check(engine: Engine, project: Project, services: Sequence[str], log: TaskLog) -> None:
@@ -152,21 +163,19 @@ def check(engine: Engine, project: Project, services: Sequence[str], log: TaskLo
     """
     general, special = lint(project, services), engine.check(project, services, publish=False)
     fatal = [problem for problem in dict.fromkeys([*general, *special]) if problem.fatal]
-    if fatal:
-        located = [_located(problem, project) for problem in fatal]
-        if any(problem.wrong for problem in fatal):
-            raise ComposeError("\n".join(map(str, located)))
-        raise UnsupportedError(located)
-    for problem in dict.fromkeys(special):
-        if problem.hint:
-            log.say(str(_located(problem, project)))
-
-
-def _located(problem: Problem, project: Project) -> Problem:
+    notices = [problem for problem in dict.fromkeys(special) if problem.hint]
+    if not fatal and not notices:
+        return
     from gigogne.compose.locate import Places
 
-    place = Places(project.files).find(problem.where)
-    return replace(problem, where=f"{place}: {problem.where}") if place else problem
+    places = Places(project.files)
+    located = list(map(places.located, fatal))
+    if any(problem.wrong for problem in fatal):
+        raise ComposeError("\n".join(map(str, located)))
+    if fatal:
+        raise UnsupportedError(located)
+    for notice in notices:
+        log.say(str(places.located(notice)))
 
 
 def guard(engine: Engine, project: Project) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gigogne.airflow.context import project_run, servers_run, variables
-from gigogne.airflow.execution import Interruption, check, guard, open_project
+from gigogne.airflow.execution import Interruption, check, guard, open_project, selection
 from gigogne.airflow.masking import mask_secrets
 from gigogne.airflow.outcome import fail, told
 from gigogne.airflow.run_log import RunLog, summarised
@@ -15,9 +15,8 @@ from gigogne.core.engine import Engine
 from gigogne.core.environment import with_variables
 from gigogne.core.graph import kinds
 from gigogne.core.model import Kind, Project
-from gigogne.core.plan import make_plan
-from gigogne.orchestrators.native import NativeOrchestrator
-from gigogne.orchestrators.servers import start_servers, stop_servers
+from gigogne.orchestrators.native import TERMINATED, NativeOrchestrator
+from gigogne.orchestrators.servers import ServersStart, stop_servers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from gigogne.airflow.operators import OnProject, ProjectOperator, StartServersOperator, StopServersOperator
 
 __all__ = ["run", "start", "stop"]
-
-_INTERRUPTED = 143  # as after SIGTERM
 
 
 def start(operator: StartServersOperator, context: Context) -> dict[str, str]:
@@ -37,10 +34,11 @@ def start(operator: StartServersOperator, context: Context) -> dict[str, str]:
         check(engine, project, servers, log)
         of_run = servers_run(context, project, _all_servers(operator, context, servers))
         guard(engine, project)  # this process may be killed before all of them are up
-        with Interruption(operator, engine.cancel) as interruption:
+        bringing = ServersStart(engine, of_run, servers, log.emit)
+        with Interruption(operator, bringing.interrupt) as interruption:
             if interruption.asked:
                 fail("the servers were not started: Airflow ended the task before")
-            handles = start_servers(engine, of_run, servers, log.emit, interrupted=lambda: interruption.asked)
+            handles = bringing.execute()
         guard(engine, project)  # with nothing to guard, the first one ends while a large image is pulled
     return {handle.service: str(handle.data.get("address", "")) for handle in handles}
 
@@ -58,8 +56,9 @@ def run(operator: ProjectOperator, context: Context) -> dict[str, Any]:
     log = RunLog()
     with told():
         given = variables(operator, operator.environment, context)
-        engine, project = open_project(operator, operator.targets, log)
-        plan = make_plan(project, operator.targets)
+        chosen = selection(operator, operator.targets)
+        engine, project = open_project(operator, chosen, log)
+        plan = chosen.plan(project)
         jobs = [name for name, kind in kinds(project).items() if kind is Kind.JOB]
         project = with_variables(project, jobs, given)
         for name in plan.services:
@@ -72,13 +71,13 @@ def run(operator: ProjectOperator, context: Context) -> dict[str, Any]:
             jobs=operator.jobs or os.cpu_count() or 4,
             keep_going=operator.keep_going,
         )
-        with Interruption(operator, lambda: orchestrator.interrupt(_INTERRUPTED)):
+        with Interruption(operator, lambda: orchestrator.interrupt(TERMINATED)):
             result = orchestrator.execute(plan)
     return summarised(result, log)
 
 
 def _opened(operator: OnProject, servers: Sequence[str], log: RunLog) -> tuple[Engine, Project]:
-    engine, project = open_project(operator, servers, log)
+    engine, project = open_project(operator, selection(operator, servers), log)
     for name in servers:
         mask_secrets(project.services[name].environment, project.services)
     return engine, project

@@ -20,6 +20,7 @@ from gigogne.airflow.execution import (
     open_engine,
     open_project,
     read_project,
+    selection,
 )
 from gigogne.airflow.job import Job
 from gigogne.airflow.logs import TaskLog
@@ -107,7 +108,7 @@ class ServiceTask:
         try:
             operator = self._operator
             given = variables(operator, operator.environment, self._context)
-            self._masked(read_project(operator, self._targets), given)
+            self._masked(read_project(selection(operator, self._targets)), given)
         except Exception as error:  # the job has run: whatever became of its files since then is not its failure
             execution.discreet = True
             why = error.message if isinstance(error, GigogneError) else type(error).__name__
@@ -131,7 +132,7 @@ class ServiceTask:
         """The engine and the project, with the variables of Airflow and of the operator; secrets are masked."""
         operator = self._operator
         given = variables(operator, operator.environment, self._context)
-        engine, project = open_project(operator, self._targets, self._log)
+        engine, project = open_project(operator, selection(operator, self._targets), self._log)
         job_service(project, self._service)
         return engine, self._masked(project, given)
 

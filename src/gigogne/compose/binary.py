@@ -10,12 +10,10 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+from gigogne.core.golang import SHORT_LIVED
 from gigogne.errors import EngineError
 
 __all__ = ["compose_binary", "run_compose"]
-
-# A quarter of the time of a short command would go to collecting garbage that its end gives back anyway.
-_SHORT = {"GOGC": "off", "GOMEMLIMIT": "256MiB"}
 
 
 def compose_binary() -> Path:
@@ -53,7 +51,7 @@ def run_compose(arguments: Sequence[str], text: str = "") -> subprocess.Complete
             errors="replace",
             check=False,
             input=text,
-            env={**_SHORT, **os.environ},
+            env={**SHORT_LIVED, **os.environ},
         )
     except OSError as error:
         raise EngineError(

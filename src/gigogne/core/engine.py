@@ -14,10 +14,23 @@ from typing import Any, Literal, Protocol
 
 from gigogne.core.model import Mount, Problem, Project, Service
 
-__all__ = ["LIFETIME", "Detached", "Engine", "Handle", "Line", "Run", "State", "Status"]
+__all__ = [
+    "LIFETIME",
+    "RESULT_LIMIT",
+    "RESULT_VARIABLE",
+    "Detached",
+    "Engine",
+    "Handle",
+    "Line",
+    "Run",
+    "State",
+    "Status",
+]
 
 # For so many seconds a detached run without a deadline is kept, and the servers that it needs.
 LIFETIME = 86400.0
+# The variable that names the file for the result of a job, and how many bytes that may have.
+RESULT_VARIABLE, RESULT_LIMIT = "GIGOGNE_RESULT", 2**20
 
 
 class State(StrEnum):

@@ -20,12 +20,13 @@ from gigogne.orchestrators.backlog import Backlog
 from gigogne.orchestrators.reaper import GRACE, is_overdue
 from gigogne.orchestrators.task import Surroundings, Task
 
-__all__ = ["NativeOrchestrator"]
+__all__ = ["TERMINATED", "NativeOrchestrator"]
 
 # The main thread never waits longer in one piece: the system may hand a signal to another thread, and then Python's
 # handler runs only when the main thread runs again. Windows wants it too.
 _BREATH = 0.2
-_CTRL_C = 130
+# The exit codes of what Ctrl-C and SIGTERM end.
+_CTRL_C, TERMINATED = 130, 143
 
 
 class NativeOrchestrator:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from gigogne.core.commands import only_idles
@@ -15,59 +14,59 @@ from gigogne.core.graph import reachable, start_order, unknown_service
 from gigogne.core.model import Project
 from gigogne.core.plan import Action, Plan, Step
 from gigogne.errors import GigogneError, ServiceError
-from gigogne.orchestrators.native import NativeOrchestrator
+from gigogne.orchestrators.native import TERMINATED, NativeOrchestrator
 from gigogne.orchestrators.task import Task
 
-__all__ = ["start_servers", "stop_servers"]
+__all__ = ["ServersStart", "stop_servers"]
 
 # So many of the last lines of a server that was not ready are told.
 _LAST_WORDS = 20
-# How often it is asked whether the start is to be given up, in seconds; and the exit code of what SIGTERM ends.
-_BREATH, _TERMINATED = 0.2, 143
-# After so many seconds what is being given up has to hurry: Airflow's SIGKILL comes after five.
-_ORDERLY = 3.0
 
 
-def start_servers(
-    engine: Engine,
-    run: Run,
-    servers: Sequence[str],
-    emit: Callable[[Event], None],
-    *,
-    interrupted: Callable[[], bool] = lambda: False,
-) -> list[Handle]:
-    """Bring up these servers, each after those of them that it depends on, and leave them to the run.
+class ServersStart:
+    """Servers on their way up, each after those of them that it depends on; then they are left to their run.
 
-    What runs already is used as it is. They are ready when this returns: healthy, or started where they have no health
-    check. Else what was started is stopped again. What else they depend on is the business of who orders the stages.
+    What runs already is used as it is. What else they depend on is the business of who orders the stages.
 
     Args:
         engine: Where they run.
         run: The detached run that needs them, until `stop_servers` or its deadline.
         servers: The services to bring up.
         emit: Is told each event; of what a server says, the last lines of one that is not ready.
-        interrupted: Says whether the start is to be given up.
-
-    Raises:
-        ServiceError: A server ended or is unhealthy, or the start was given up.
-        GigogneError: One could not be prepared, or the engine fails.
     """
 
-    def tell(event: Event) -> None:
-        if not isinstance(event, Output):
-            emit(event)
+    def __init__(self, engine: Engine, run: Run, servers: Sequence[str], emit: Callable[[Event], None]) -> None:
+        self._engine, self._run, self._servers, self._emit = engine, run, servers, emit
+        self._orchestrator = NativeOrchestrator(engine, run, self._tell)
 
-    began, orchestrator = time.time(), NativeOrchestrator(engine, run, tell)
-    with _watched(interrupted, lambda: orchestrator.interrupt(_TERMINATED)):
-        tasks = orchestrator.bring_up(_plan(run.project, servers))
-    handles = [task.handle for task in tasks if task.handle is not None and not task.done]
-    failed = next((task for task in tasks if task.outcome.code is not None), None)
-    if failed is not None:
-        raise _failure(engine, failed, began, emit)
-    if len(handles) < len(tasks):
-        names = ", ".join(task.name for task in tasks)
-        raise ServiceError(f"the start of {names} was given up", "", service=tasks[0].name, exit_code=_TERMINATED)
-    return handles
+    def interrupt(self) -> None:
+        """Give it up; a second call leaves what was started no time to end in. Not for a signal handler."""
+        self._orchestrator.interrupt(TERMINATED)
+        self._engine.cancel()
+
+    def execute(self) -> list[Handle]:
+        """Bring them up: they are healthy, or started where they have no health check.
+
+        Else what was started is stopped again.
+
+        Raises:
+            ServiceError: A server ended or is unhealthy, or the start was given up.
+            GigogneError: One could not be prepared, or the engine fails.
+        """
+        began = time.time()
+        tasks = self._orchestrator.bring_up(_plan(self._run.project, self._servers))
+        handles = [task.handle for task in tasks if task.handle is not None and not task.done]
+        failed = next((task for task in tasks if task.outcome.code is not None), None)
+        if failed is not None:
+            raise _failure(self._engine, failed, began, self._emit)
+        if len(handles) < len(tasks):
+            names = ", ".join(task.name for task in tasks)
+            raise ServiceError(f"the start of {names} was given up", "", service=tasks[0].name, exit_code=TERMINATED)
+        return handles
+
+    def _tell(self, event: Event) -> None:
+        if not isinstance(event, Output):
+            self._emit(event)
 
 
 def stop_servers(engine: Engine, run: Run, servers: Sequence[str], emit: Callable[[Event], None]) -> None:
@@ -109,28 +108,6 @@ def _plan(project: Project, servers: Sequence[str]) -> Plan:
         tuple(servers),
         tuple(Step(Action.START, name, "a job needs it", needs[name]) for name in order),
     )
-
-
-@contextlib.contextmanager
-def _watched(condition: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
-    """While it holds, `act` is called when the condition has come to hold, and once more if that was of no avail."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(_BREATH):
-            if condition():
-                act()
-                if not over.wait(_ORDERLY):
-                    act()
-                return
-
-    watching = threading.Thread(target=watch, name="watch", daemon=True)
-    watching.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watching.join()
 
 
 def _failure(engine: Engine, task: Task, began: float, emit: Callable[[Event], None]) -> ServiceError:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.scenarios.observe import left_behind, wait_for
 
 from gigogne.core.engine import Detached, Handle, Run, State
 from gigogne.core.model import Project
@@ -313,18 +314,17 @@ def test_the_guard_is_one(both: Bench, tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    [child] = [guard for each in engines for guard in each._guards]
-    deadline = time.monotonic() + 10
-    while not (began.exists() and began.read_text().strip()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert began.read_text().split() == [str(child)]
+    wait_for(lambda: began.exists() and began.read_text().endswith("\n"))
+    [child] = map(int, began.read_text().split())
+    assert len(left_behind(str(began))) == 1
     if sys.platform != "win32":
         assert os.getsid(child) == child
     guard = psutil.Process(child)
     guard.kill()
     guard.wait(10)
-    engines[0].guard(nameless(both), ("-c", "pass"))
-    assert sum(len(each._guards) for each in engines) == 2
+    engines[0].guard(nameless(both), ("-c", code))
+    wait_for(lambda: began.read_text().count("\n") == 2)
+    psutil.Process(int(began.read_text().split()[1])).kill()
 
 
 def test_records_are_kept_while_they_are_waited_for(job: Bench) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -238,16 +241,22 @@ def test_another_engine_finds_waits_and_stops(bench: Bench) -> None:
     assert bench.engine.wait(handle, timeout=5).code == (143 if bench.engine.bubblewrap is None else 137)
 
 
-def test_cancel_spares_what_the_program_itself_had_started(bench: Bench) -> None:
-    """A host of the engine (a worker of Airflow, a test run) has children too; only later ones may be the engine's."""
-    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
-    with subprocess.Popen(sleep) as before:
-        engine = ProcessEngine(bench.engine.paths, bench.engine.bubblewrap, lambda service, text: None)
-        with subprocess.Popen(sleep) as after:
-            engine.cancel()
-            assert after.wait(10) != 0
-        assert before.poll() is None
-        before.kill()
+def test_cancel_spares_what_the_program_itself_has_started(bench: Bench) -> None:
+    """A host of the engine (a worker of Airflow, a test run) has children too; what makes a service ready ends."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+        silent.settimeout(60)
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        dockerfile = f"FROM python:3.12-slim\nRUN pip install --index-url {index} {uuid4().hex}\n"
+        project = bench.load("services: {a: {build: ., command: python -V}}\n", {"Dockerfile": dockerfile})
+        with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+            starting = pool.submit(bench.start, project)
+            asked, _ = silent.accept()
+            with asked:
+                bench.engine.cancel()
+                with pytest.raises(EngineError):
+                    starting.result(10)
+            assert other.poll() is None
+            other.kill()
 
 
 def test_nothing_is_left_of_a_job_but_its_logs(bench: Bench) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gigogne.core.golang import SHORT_LIVED
 from gigogne.core.model import Project
 from gigogne.engines.session import own_session
 from gigogne.errors import EngineError
@@ -30,10 +31,6 @@ _PASSED_ON = re.compile(
     r"Error response from daemon: |.*unable to start container process: "
     r"|driver failed programming external connectivity on endpoint \S+ \(\w+\): (Error starting userland proxy: )?"
 )
-
-
-# A quarter of the time of a short command would go to collecting garbage that its end gives back anyway.
-_SHORT = {"GOGC": "off", "GOMEMLIMIT": "256MiB"}
 
 
 class Compose:
@@ -102,7 +99,7 @@ class Compose:
         environment |= {"COMPOSE_PROGRESS": "plain", "BUILDKIT_PROGRESS": "plain", "COMPOSE_ANSI": "never"}
         # Else the values of build arguments would lie in a temporary file while an image is built.
         environment |= {"BUILDX_METADATA_PROVENANCE": "disabled"}
-        environment = environment if merged else {**_SHORT, **environment}
+        environment = environment if merged else {**SHORT_LIVED, **environment}
         # The one forbids the other, which the shell or `.env` may set.
         environment |= {"COMPOSE_IGNORE_ORPHANS": "1", "COMPOSE_REMOVE_ORPHANS": "0"}
         try:

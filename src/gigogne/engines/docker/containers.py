@@ -105,11 +105,8 @@ class Containers:
 
     def status(self, container: str) -> Status:
         """How a container is; one that is gone was removed by somebody else."""
-        from docker.errors import NotFound
-
-        try:
-            seen = self._client.api.inspect_container(container)
-        except NotFound:
+        seen = self._seen(container)
+        if seen is None:
             return _REMOVED
         status = _status(seen)
         if status.code == _REMOVED.code and not status.detail:
@@ -118,23 +115,28 @@ class Containers:
 
     def life(self, container: str) -> tuple[str, int]:
         """When a container was started last, and how often its restart policy has done that; empty if it has ended."""
-        from docker.errors import NotFound
-
-        try:
-            seen = self._client.api.inspect_container(container)
-        except NotFound:
+        seen = self._seen(container)
+        if seen is None or not seen["State"]["Running"]:
             return "", 0
-        return (seen["State"]["StartedAt"], seen["RestartCount"]) if seen["State"]["Running"] else ("", 0)
+        return seen["State"]["StartedAt"], seen["RestartCount"]
 
     def environment(self, container: str) -> dict[str, str] | None:
         """The variables of a container, those of its image among them; None for one that is gone."""
+        seen = self._seen(container)
+        if seen is None:
+            return None
+        variables = seen["Config"]["Env"] or ()
+        return {name: value for name, _, value in (each.partition("=") for each in variables)}
+
+    def _seen(self, container: str) -> dict[str, Any] | None:
+        """All that the daemon tells of a container; None for one that is gone."""
         from docker.errors import NotFound
 
         try:
-            variables = self._client.api.inspect_container(container)["Config"]["Env"]
+            seen: dict[str, Any] = self._client.api.inspect_container(container)
         except NotFound:
             return None
-        return {name: value for name, _, value in (each.partition("=") for each in variables or ())}
+        return seen
 
     def wait(self, container: str, timeout: float | None) -> Status:
         """The state of a container when it has ended for good, or after `timeout` seconds."""

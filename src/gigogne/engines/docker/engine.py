@@ -194,12 +194,14 @@ class DockerEngine:
         made.staged.bring(service.name)
         if made.kinds[service.name] is Kind.JOB:
             return self._start_job(service, run, made)
-        with made.leases.alone(f"start-{service.name}"):
+        with made.leases.starting(service.name) as killed:
             running = self._containers.of_project(run.project.name, ended=False)
             found = [container for container in running if container.service == service.name and not container.run]
-            if found:
-                return self._handle_of(found[0], run.project)
-            return self._start_server(service, run, made)
+            if not found:
+                return self._start_server(service, run, made)
+            if killed:  # who was has started it, and could not say so
+                self._mark(found, run, made)
+            return self._handle_of(found[0], run.project, run.id if killed else "")
 
     def _start_job(self, service: Service, run: Run, made: _Deployment) -> Handle:
         with self._lock:
@@ -222,10 +224,13 @@ class DockerEngine:
         if done.returncode or not mine:
             stillborn = next((container.name for container in mine if container.stillborn), "")
             raise refusal(self._containers, service, stillborn, done.stderr)
-        for container in mine:
+        self._mark(mine, run, made)
+        return self._handle_of(mine[0], run.project, run.id)
+
+    def _mark(self, servers: Sequence[Container], run: Run, made: _Deployment) -> None:
+        for container in servers:
             started, _ = self._containers.life(container.id)
             made.leases.mark(container.id, started, run.id)
-        return self._handle_of(mine[0], run.project, run.id)
 
     @_told
     def status(self, handle: Handle) -> Status:

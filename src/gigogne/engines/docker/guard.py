@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -21,7 +20,7 @@ from gigogne.core.place import LocalDisk, MountPoint, Place, PlaceKind, locate, 
 from gigogne.engines.docker.connection import endpoint
 from gigogne.engines.docker.leases import Leases
 from gigogne.engines.docker.owner import Owner
-from gigogne.engines.session import own_session
+from gigogne.engines.session import reap, start_apart
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -51,7 +50,10 @@ def start_guard(
     elif leases.guard() is None:
         with leases.alone("guard"):
             if leases.guard() is None:
-                leases.note_guard(_start_process(command, place.container))
+                child = start_apart(command, subprocess.DEVNULL)
+                guard = Owner.of(child.pid, place.container)
+                reap(child)
+                leases.note_guard(guard)
 
 
 def end_guard(client: DockerClient, leases: Leases, project: str) -> None:
@@ -67,21 +69,6 @@ def end_guard(client: DockerClient, leases: Leases, project: str) -> None:
 
 def _name(project: str) -> str:
     return f"{project}-gigogne-reaper"
-
-
-def _start_process(command: Sequence[str], container: str) -> Owner:
-    # Not in this folder: Python would look for modules in it, and nobody could remove it.
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=sys.prefix,
-        **own_session(),
-    )
-    owner = Owner.of(process.pid, container)
-    threading.Thread(target=process.wait, name="guard", daemon=True).start()  # else it would end as a zombie
-    return owner
 
 
 def _start_container(client: DockerClient, place: Place, project: str, command: Sequence[str], compose: Path) -> None:

@@ -16,6 +16,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ _RUN, _NEEDS = "gigogne.lease", "gigogne.needs"
 _UNTIL = "gigogne.until"
 _GUARD = "gigogne.guard"
 _SERVER, _STARTED, _BY = "gigogne.server", "gigogne.started", "gigogne.by"
-_LOCK = "gigogne.lock"
+_LOCK, _START = "gigogne.lock", "start-"
 # Who waits for a lock looks again so often, and after a while says for whom it waits; in seconds.
 _BREATH, _LONG = 0.1, 5.0
 # For so long, in seconds, who was seen in another container is taken to be there.
@@ -172,22 +173,40 @@ class Leases:
         self._client.api.create_volume(self._guard, labels={_PROJECT: self._project, _GUARD: "", _OWNER: str(owner)})
 
     @contextlib.contextmanager
-    def alone(self, doing: str, hurry: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """While it holds, no other run of the project does the same; who is in a hurry goes on without."""
+    def alone(self, doing: str, hurry: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """While it holds, no other run of the project does the same; who is in a hurry goes on without.
+
+        Whether the last one who did it was killed over it.
+        """
         lock, name, began = None, f"{self._project}-gigogne-{doing}", time.monotonic()
-        told = False
+        told = killed = False
         while lock is None and not hurry():
             lock = self._lock(name, doing)
-            if lock is None and not self._break(name):
+            if lock is None and self._break(name):
+                killed = True
+            elif lock is None:
                 if not told and time.monotonic() - began > _LONG:
                     told = True
                     self._tell(f"waits for another run of {self._project}; if there is none: docker rm {name}")
                 time.sleep(_BREATH)
         try:
-            yield
+            yield killed
         finally:
             if lock is not None:
                 self._remove(lock)
+
+    def starting(self, service: str) -> AbstractContextManager[bool]:
+        """While it holds, no other run starts the service, a server; whether one was killed over it: `alone`."""
+        return self.alone(f"{_START}{service}")
+
+    def killed_starts(self) -> dict[str, tuple[str, float]]:
+        """The servers over whose start a run was killed: which run, and when it began, in seconds since the epoch."""
+        begun = [(owner, each) for owner, each in self._dead_locks() if each["Labels"][_LOCK].startswith(_START)]
+        runs = {lease.owner: lease.run for lease in self.all()} if begun else {}
+        return {
+            each["Labels"][_LOCK].removeprefix(_START): (runs.get(owner, ""), float(each["Created"]))
+            for owner, each in begun
+        }
 
     def _volumes(self, label: str) -> list[dict[str, Any]]:
         filters = {"label": [f"{_PROJECT}={self._project}", label]}
@@ -195,11 +214,15 @@ class Leases:
 
     def _break_locks(self) -> None:
         """Remove the locks that dead runs have left: nobody may ever want them again."""
+        for _, lock in self._dead_locks():
+            self._remove(lock["Id"])
+
+    def _dead_locks(self) -> list[tuple[Owner | None, dict[str, Any]]]:
+        """The locks whose owners are dead, and those."""
         filters = {"label": [f"{_PROJECT}={self._project}", _LOCK]}
-        for each in self._client.api.containers(all=True, filters=filters):
-            owner = Owner.read(each["Labels"].get(_OWNER, ""))
-            if owner is None or not owner.lives(self._client):
-                self._remove(each["Id"])
+        locks = self._client.api.containers(all=True, filters=filters)
+        owned = [(Owner.read(each["Labels"].get(_OWNER, "")), each) for each in locks]
+        return [(owner, each) for owner, each in owned if owner is None or not owner.lives(self._client)]
 
     def _lives(self) -> Callable[[Lease], bool]:
         """Tells living leases; each owner, who may hold many, is looked for once."""
@@ -215,21 +238,23 @@ class Leases:
 
     def _owner_lives(self, owner: Owner) -> bool:
         """Whether an owner lives, or did so a moment ago: to look into another container takes its time."""
-        if time.monotonic() - self._seen.get(owner, -_MOMENT) < _MOMENT:
+        now = time.monotonic()
+        self._seen = {other: seen for other, seen in self._seen.items() if now - seen < _MOMENT}
+        if owner in self._seen:
             return True
         lives = owner.lives(self._client)
         if lives and not owner.is_near:
-            self._seen[owner] = time.monotonic()
+            self._seen = {**self._seen, owner: time.monotonic()}
         return lives
 
     def _break(self, name: str) -> bool:
-        """Remove a lock whose owner is dead, by its id: the name may be another's by then."""
+        """Remove a lock whose owner is dead, by its id: the name may be another's by then. Whether it was there."""
         from docker.errors import NotFound
 
         try:
             held = self._client.api.inspect_container(name)
         except NotFound:
-            return True
+            return False
         owner = Owner.read(held["Config"]["Labels"].get(_OWNER, ""))
         if owner is not None and owner.lives(self._client):
             return False

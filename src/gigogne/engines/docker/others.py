@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gigogne.engines.docker.containers import Container, Containers
@@ -20,6 +21,8 @@ __all__ = ["OtherRuns"]
 _PATIENCE, _BREATH = 20.0, 0.1
 # What the job of a service is given to end in that the project does not have any more, in seconds.
 _GRACE = 10.0
+# So long, in seconds, Compose may take to start a server; who starts it later is the user.
+_START = 30.0
 
 
 class OtherRuns:
@@ -67,6 +70,20 @@ class OtherRuns:
             # Not by the list: what has been stopped a moment ago still runs there.
             if not self._containers.life(marked)[0]:
                 self._leases.unmark(marked)
+        self._mark_killed_starts()
+
+    def _mark_killed_starts(self) -> None:
+        """Mark the servers that a run has started and that was killed before it could do so: they are no user's."""
+        killed = self._leases.killed_starts()
+        servers = [c for c in self._containers.of_project(self._project, ended=False) if not c.run] if killed else []
+        marked = self.starters(servers)
+        for server in servers:
+            run, began = killed.get(server.service, ("", 0.0))
+            started, _ = self._containers.life(server.id)
+            if started and server.id not in marked:
+                seconds = datetime.fromisoformat(started).timestamp() - began
+                if 0 <= seconds < _START:
+                    self._leases.mark(server.id, started, run)
 
     def end_all(self, grace: Mapping[str, float]) -> list[str]:
         """End them; their ids. `grace` is how long their services are given to end in, in seconds.

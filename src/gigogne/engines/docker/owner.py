@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from gigogne.engines.birth import TOLERANCE, birth_of, lives
+
 if TYPE_CHECKING:
     from docker import DockerClient
 
 __all__ = ["Owner"]
 
-# The start of a process as it is told twice.
-_TOLERANCE = 1.0
 # What tells of a process from inside its container: whose process ids they are, and the process itself.
 _LOOK = "readlink /proc/self/ns/pid; cat /proc/$0/stat"
 
@@ -34,7 +34,7 @@ class Owner:
         boot: Which start of the kernel; empty where the system does not tell.
         namespace: Whose process ids they are: containers count from 1 each.
         pid: The process id there.
-        began: When the process was started, as the system tells it without the clock: `_start_of`.
+        began: When the process was started, as the system tells it without the clock: `birth_of`.
         container: The id of the container that it is in, as the daemon knows it; empty on a host.
     """
 
@@ -53,7 +53,7 @@ class Owner:
     @classmethod
     def of(cls, pid: int, container: str) -> Owner:
         """A process beside the one that calls: of the same machine, namespace and container."""
-        return cls(*_here(), pid, _start_of(psutil.Process(pid)), container)
+        return cls(*_here(), pid, birth_of(psutil.Process(pid)), container)
 
     @classmethod
     def read(cls, label: str) -> Owner | None:
@@ -75,12 +75,7 @@ class Owner:
     def lives(self, client: DockerClient) -> bool:
         """Whether it runs. Where that cannot be seen it is taken to: work that somebody watches is not to be ended."""
         if self.is_near:
-            try:
-                process = psutil.Process(self.pid)
-                same = abs(_start_of(process) - self.began) < _TOLERANCE
-                return same and process.status() != psutil.STATUS_ZOMBIE
-            except psutil.NoSuchProcess:
-                return False
+            return lives(self.pid, self.began)
         machine, boot, _ = _here()
         if self.machine == machine and self.boot != boot:
             return False  # the machine has been started anew since
@@ -97,15 +92,6 @@ class Owner:
         except psutil.NoSuchProcess:
             pass
         return True
-
-
-def _start_of(process: psutil.Process) -> float:
-    """When a process was started: on Linux in clock ticks since the boot, which no change of the clock moves."""
-    try:
-        stat = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
-    except OSError:
-        return process.create_time()
-    return float(stat.rpartition(")")[2].split()[19])
 
 
 def _runs_in(client: DockerClient, owner: Owner) -> bool:
@@ -125,7 +111,7 @@ def _runs_in(client: DockerClient, owner: Owner) -> bool:
     if namespace != owner.namespace:
         return True
     told = stat.rpartition(")")[2].split()
-    return bool(told) and told[0] != "Z" and abs(float(told[19]) - owner.began) < _TOLERANCE
+    return bool(told) and told[0] != "Z" and abs(float(told[19]) - owner.began) < TOLERANCE
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from gigogne.core.engine import RESULT_LIMIT, RESULT_VARIABLE
 from gigogne.core.model import Service
 from gigogne.errors import EngineError
 
@@ -16,14 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["read_result", "result_words"]
 
-_RESULT = "GIGOGNE_RESULT"
 _DEFAULT = "/tmp/gigogne-result.json"  # noqa: S108 - in a container of its own
-_LIMIT = 2**20
 
 
 def result_words(service: Service) -> list[str]:
     """The options of `docker compose run` that tell a job where to write its result, unless its files tell it."""
-    return [] if _RESULT in service.environment else ["--env", f"{_RESULT}={_DEFAULT}"]
+    return [] if RESULT_VARIABLE in service.environment else ["--env", f"{RESULT_VARIABLE}={_DEFAULT}"]
 
 
 def read_result(client: DockerClient, container: str) -> bytes | None:
@@ -41,10 +40,10 @@ def read_result(client: DockerClient, container: str) -> bytes | None:
         chunks, found = client.api.get_archive(container, file)
     except NotFound:
         return None
-    if found["size"] > _LIMIT:
+    if found["size"] > RESULT_LIMIT:
         chunks.close()
         raise EngineError(
-            f"the result {file} has {found['size'] / 2**20:.1f} MiB, and may have {_LIMIT / 2**20:.0f}",
+            f"the result {file} has {found['size'] / 2**20:.1f} MiB, and may have {RESULT_LIMIT / 2**20:.0f}",
             "write large results to a volume, and their path to GIGOGNE_RESULT",
         )
     with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
@@ -57,6 +56,6 @@ def _file(config: Mapping[str, Any]) -> str | None:
     """Where the result is, from the root of the container."""
     for each in config["Env"] or ():
         name, _, value = each.partition("=")
-        if name == _RESULT and value:
+        if name == RESULT_VARIABLE and value:
             return str(PurePosixPath(config["WorkingDir"] or "/") / value)
     return None

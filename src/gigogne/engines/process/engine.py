@@ -13,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from gigogne.core.engine import Detached, Handle, Line, Run, State, Status
 from gigogne.core.model import Mount, MountType, Problem, Project, Service
+from gigogne.engines.process.children import Children
 from gigogne.engines.process.differences import differences
 from gigogne.engines.process.health import HealthMonitor
 from gigogne.engines.process.image import is_known_image
@@ -25,7 +24,7 @@ from gigogne.engines.process.mounts import external_volumes, mount_problems
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.portable import NOTICE
 from gigogne.engines.process.ports import port_problems
-from gigogne.engines.process.processes import Process, Terms, end_family
+from gigogne.engines.process.processes import Process, Terms
 from gigogne.engines.process.publish import PUBLISHED, publish
 from gigogne.engines.process.result import RESULT, read_result
 from gigogne.engines.process.runs import RunDirectories
@@ -59,9 +58,7 @@ class ProcessEngine:
         self._founding = threading.Lock()
         self._started: dict[tuple[str, str], Started] = {}
         self._runs: dict[str, RunDirectories] = {}
-        self._guards: list[int] = []
-        # What the program that uses the engine had started before is no business of `cancel`.
-        self._others = frozenset(child.pid for child in psutil.Process().children())
+        self._children = Children()
 
     @classmethod
     def of_this_machine(cls, notify: Callable[[str, str], None]) -> ProcessEngine:
@@ -108,16 +105,12 @@ class ProcessEngine:
 
     def prepare(self, service: Service, run: Run) -> None:
         """Make the image's files and environments, or install the server."""
-        self._town(run.project).services[service.name].prepare(lambda text: self._notify(service.name, text))
+        with self._children.noted():
+            self._town(run.project).services[service.name].prepare(lambda text: self._notify(service.name, text))
 
     def cancel(self) -> None:
-        """End every child that is no service and no relay: uv, an initdb. Else only a terminal's Ctrl-C ends them."""
-        known = list(self._started.values())  # other threads start services meanwhile
-        spared = {pid for started in known for pid in (started.process.pid, started.process.keeper)}
-        spared |= {started.relay.pid for started in known if started.relay} | set(self._guards) | self._others
-        for child in psutil.Process().children():
-            if child.pid not in spared:
-                end_family(child)
+        """End what makes services ready: uv, an initdb. Else only a terminal's Ctrl-C ends them."""
+        self._children.end()
 
     def turn(
         self, run: Run, hurry: Callable[[], bool], *, last: bool = False
@@ -131,9 +124,7 @@ class ProcessEngine:
 
     def guard(self, project: Project, command: Sequence[str]) -> None:
         """Start it unless it runs; a file of the project names it."""
-        guard = self._directories(project).guard(command)
-        if guard is not None:
-            self._guards.append(guard)
+        self._directories(project).guard(command)
 
     def start(self, service: Service, run: Run) -> Handle:
         """Start the service's process, and the relay of its ports.
@@ -164,7 +155,8 @@ class ProcessEngine:
         _put_aside(directory)
         town = self._town(run.project)
         terms = _terms(run.detached, job=not town.is_server(service.name))
-        process, child = town.services[service.name].start(directory, town.network, terms)
+        with self._children.noted():
+            process, child = town.services[service.name].start(directory, town.network, terms)
         started = self._started[run.id, service.name] = Started(process, child)
         try:
             started.health = town.services[service.name].watch(process, town.network)

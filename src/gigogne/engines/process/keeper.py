@@ -27,10 +27,10 @@ import psutil
 from gigogne.engines.process.command import Command
 from gigogne.engines.process.processes import Process, Terms, end_family, end_session, exit_code, spawn
 from gigogne.engines.process.times import record_times
-from gigogne.engines.session import own_session
+from gigogne.engines.session import own_session, reap
 from gigogne.errors import EngineError
 
-__all__ = ["keep", "main", "reap", "start"]
+__all__ = ["keep", "main", "start"]
 
 
 def start(command: Command, directory: Path, terms: Terms) -> tuple[Process, subprocess.Popen[bytes] | None]:
@@ -73,11 +73,6 @@ def keep(command: Command, directory: Path, terms: Terms) -> Process:
         raise
     reap(keeper)
     return process
-
-
-def reap(child: subprocess.Popen[bytes]) -> None:
-    """Let a child that may outlive this process be no zombie, should it end before."""
-    threading.Thread(target=child.wait, name="reap", daemon=True).start()
 
 
 def _answered(said: str, directory: Path) -> Process:

@@ -6,6 +6,7 @@ Without Docker all services share this machine's ports: one that listens on ever
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -17,6 +18,8 @@ from gigogne.engines.process.network import LOOPBACK, Network, publications
 
 __all__ = ["port_problems"]
 
+# Variables that say where to listen.
+_LISTENS = re.compile(r"HOST|ADDR|BIND|LISTEN")
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - what others listen on, not we
 
 
@@ -85,13 +88,16 @@ def _claims(service: Service, network: Network, embedded: Mapping[str, int]) -> 
         yield _Claim(service.name, "image", at, published=False)
         listening = {at.port} if at.address == LOOPBACK else set()
     else:
-        # Modules in containers listen on every address, or nobody would reach them.
-        listening = {port.target for port in service.ports if port.protocol == "tcp"}
-        listening |= {int(port) for port in (e.removesuffix("/tcp") for e in service.expose) if port.isdecimal()}
-        for port in sorted(listening):
+        targets = {port.target for port in service.ports if port.protocol == "tcp"}
+        targets |= {int(port) for port in (e.removesuffix("/tcp") for e in service.expose) if port.isdecimal()}
+        # Modules in containers listen on every address, or nobody would reach them; some are told to by their name.
+        told = any(value == service.name and _LISTENS.search(name) for name, value in service.environment.items())
+        listening = set() if told else targets
+        for port in sorted(targets):
             key = "ports" if any(p.target == port for p in service.ports) else "expose"
             outside = next((p.at.port for p in publications(service) if p.target == port), 0)
-            yield _Claim(service.name, key, Endpoint(_EVERYWHERE, port), published=False, host_port=outside)
+            at = network.endpoint(service.name, port) if told else Endpoint(_EVERYWHERE, port)
+            yield _Claim(service.name, key, at, published=False, host_port=outside)
     for publication in publications(service):
         if publication.at.port not in listening and own in (None, publication.target):
             yield _Claim(service.name, "ports", publication.at, published=True)

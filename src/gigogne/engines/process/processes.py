@@ -23,14 +23,13 @@ from typing import Any
 
 import psutil
 
+from gigogne.engines.birth import birth_of, lives, process_of
 from gigogne.engines.process.command import Command
 from gigogne.engines.session import own_session
 
 __all__ = ["Process", "Terms", "end_family", "end_session", "exit_code", "process_space", "spawn"]
 
 _POLL, _LONGEST_POLL = 0.02, 0.3
-# The start of a process as it is told twice.
-_TOLERANCE = 1.0
 # Bubblewrap reports its child within milliseconds; a loaded machine may take longer.
 _CHILD_TIMEOUT = 5.0
 
@@ -128,9 +127,9 @@ class Process:
         """Whether it runs now, or its keeper has yet to write down how it ended."""
         if self.space not in ("", process_space()):
             return False
-        if _lives(self.pid, self.birth):
+        if lives(self.pid, self.birth):
             return True
-        return self.keeper > 0 and not self.seen_to() and _lives(self.keeper, self.keeper_birth)
+        return self.keeper > 0 and not self.seen_to() and lives(self.keeper, self.keeper_birth)
 
     def ended(self, timeout: float | None) -> bool:
         """Whether it ends within `timeout` seconds (None: wait for ever); for those who are not its parent."""
@@ -226,7 +225,7 @@ class Process:
         return report
 
     def _psutil(self) -> psutil.Process | None:
-        return _process(self.pid, self.birth) if self.space in ("", process_space()) else None
+        return process_of(self.pid, self.birth) if self.space in ("", process_space()) else None
 
 
 def spawn(
@@ -325,39 +324,13 @@ def end_session(pid: int) -> None:
                     os.kill(member, signal.SIGKILL)
 
 
-def _process(pid: int, birth: float) -> psutil.Process | None:
-    """The process of this id, where it is the one that was started then."""
-    try:
-        process = psutil.Process(pid)
-        return process if abs(_birth(process) - birth) < _TOLERANCE else None
-    except psutil.NoSuchProcess:
-        return None
-
-
-def _lives(pid: int, birth: float) -> bool:
-    process = _process(pid, birth)
-    try:
-        return process is not None and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _started(pid: int) -> tuple[float, float]:
     """When a process was started: in seconds since the epoch, and as the system tells it without the clock."""
     try:
         process = psutil.Process(pid)
-        return process.create_time(), _birth(process)
+        return process.create_time(), birth_of(process)
     except psutil.NoSuchProcess:
         return time.time(), 0.0
-
-
-def _birth(process: psutil.Process) -> float:
-    """On Linux clock ticks since the boot; elsewhere seconds."""
-    try:
-        stat = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
-    except OSError:
-        return float(process.create_time())
-    return float(stat.rpartition(")")[2].split()[19])
 
 
 @functools.cache

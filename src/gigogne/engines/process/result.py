@@ -8,6 +8,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from gigogne.core.engine import RESULT_LIMIT, RESULT_VARIABLE
 from gigogne.engines.process.launch import Launch, PlacedMount
 from gigogne.errors import EngineError
 
@@ -16,10 +17,8 @@ __all__ = ["RESULT", "read_result", "with_result"]
 RESULT = "result"
 """The directory, beside the scratch of a service, in which its result lies."""
 
-_VARIABLE = "GIGOGNE_RESULT"
 # Inside: a directory, so that a result may also be written beside its place and renamed.
 _FOLDER, _FILE = "/.gigogne", "result.json"
-_MOST = 1024 * 1024
 
 
 def with_result(launch: Launch, folder: Path) -> tuple[Launch, Path]:
@@ -32,9 +31,9 @@ def with_result(launch: Launch, folder: Path) -> tuple[Launch, Path]:
         folder: A new directory on this machine, which outlives the scratch of the launch.
     """
     folder.mkdir()
-    own = launch.environment.get(_VARIABLE)
+    own = launch.environment.get(RESULT_VARIABLE)
     if not own:
-        environment = {**launch.environment, _VARIABLE: f"{_FOLDER}/{_FILE}"}
+        environment = {**launch.environment, RESULT_VARIABLE: f"{_FOLDER}/{_FILE}"}
         return replace(_with_mount(launch, PlacedMount(folder, _FOLDER)), environment=environment), folder / _FILE
     inside = PurePosixPath(posixpath.normpath(posixpath.join(launch.working_dir, own)))
     around = [mount for mount in launch.mounts if inside.is_relative_to(mount.target)]
@@ -68,10 +67,10 @@ def read_result(place: Path, began: float) -> bytes | None:
         # In a volume there may be that of another run; a second is how fine some file systems tell the time.
         if not stat.S_ISREG(found.st_mode) or max(found.st_mtime, found.st_ctime) < began - 1:
             return None
-        content = file.read(_MOST + 1)
-    if len(content) > _MOST:
+        content = file.read(RESULT_LIMIT + 1)
+    if len(content) > RESULT_LIMIT:
         raise EngineError(
-            f"the result in {_VARIABLE} is larger than {_MOST // 1024**2} MiB",
+            f"the result in {RESULT_VARIABLE} is larger than {RESULT_LIMIT // 2**20} MiB",
             "write the data to a volume, and its path as the result",
         )
     return content or None

@@ -15,8 +15,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +24,9 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from gigogne.core.engine import LIFETIME, Detached, Run
-from gigogne.engines.process.keeper import reap
 from gigogne.engines.process.paths import Paths
 from gigogne.engines.process.processes import Process, process_space
-from gigogne.engines.session import own_session
+from gigogne.engines.session import reap, start_apart
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -108,25 +105,17 @@ class RunDirectories:
         """Whether another process than this one attends to a run."""
         return any(process.pid != os.getpid() for process in _attendants(self._folder / run))
 
-    def guard(self, command: Sequence[str]) -> int | None:
-        """Start Python with `command`, as a process that outlives this one; its id, or None where it runs already."""
+    def guard(self, command: Sequence[str]) -> None:
+        """Start Python with `command`, as a process that outlives this one, unless it runs already."""
         with self.alone("guard"):
             name = f"guard-{crc32(process_space().encode())}.json"  # one in each container: it sees no other's
             guard = Process.read(self._folder, name)
             if guard is not None and guard.alive():
-                return None
+                return
             with (self._folder / "guard.log").open("wb") as log:
-                child = subprocess.Popen(
-                    [sys.executable, *command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self._folder,
-                    **own_session(),
-                )
+                child = start_apart(command, log)
             Process.note(child.pid, self._folder, name)
         reap(child)
-        return child.pid
 
     def supervisors(self) -> dict[str, Process]:
         """The supervisors that live, this process excepted, by run."""

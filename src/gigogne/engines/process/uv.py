@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from gigogne.engines.process.children import note_child
 from gigogne.errors import EngineError
 
 __all__ = ["Failed", "index_settings", "run_uv", "uv_environment"]
@@ -88,6 +89,7 @@ def run_uv(
         encoding="utf-8",
         errors="replace",
     ) as process:
+        note_child(process)
         try:
             if timeout is not None:
                 output, _ = process.communicate(timeout=timeout)

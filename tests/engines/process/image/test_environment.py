@@ -313,21 +313,21 @@ def test_the_nearest_python_stands_in(tmp_path: Path, monkeypatch: pytest.Monkey
     """A Python that is not here, and cannot be had, is replaced by the nearest that the project allows."""
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
     lines: list[str] = []
-    found = find_interpreter("3.99", ">=3.11", tmp_path, download=True, progress=lines.append)
+    found = find_interpreter("3.20", ">=3.11", tmp_path, download=True, progress=lines.append)
     assert not found.exact
     assert found.version >= "3.11"
-    assert lines == ["Python 3.99 is not on this machine: asking uv for it", "Python 3.99 cannot be had here"]
+    assert lines == ["Python 3.20 is not on this machine: asking uv for it", "Python 3.20 cannot be had here"]
     lines.clear()
-    assert find_interpreter("3.99", ">=3.11", tmp_path, download=True, progress=lines.append) == found
+    assert find_interpreter("3.20", ">=3.11", tmp_path, download=True, progress=lines.append) == found
     assert lines == []
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    find_interpreter("3.99", ">=3.11", tmp_path, download=True, progress=lines.append)
+    find_interpreter("3.20", ">=3.11", tmp_path, download=True, progress=lines.append)
     assert lines, "a new directory in PATH may hold the wanted Python"
 
 
 def test_no_python_will_do(tmp_path: Path) -> None:
     """When nothing fits, the error names what was wanted and how to get it."""
     with pytest.raises(EngineError) as raised:
-        find_interpreter("3.99", ">=3.98", tmp_path)
-    assert "Python 3.99" in raised.value.message
-    assert "uv python install 3.99" in raised.value.hint
+        find_interpreter("3.20", ">=3.19", tmp_path)
+    assert "Python 3.20" in raised.value.message
+    assert "uv python install 3.20" in raised.value.hint

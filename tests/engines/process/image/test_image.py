@@ -221,13 +221,13 @@ def test_links_out_of_the_context(module: Module, tmp_path: Path) -> None:
 def test_a_python_that_is_not_here(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
     """Check says that another version is used, and how to get the right one; it is no obstacle."""
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
-    module.write("ARG V=3.99\nFROM python:${V}-slim\n")
+    module.write("ARG V=3.20\nFROM python:${V}-slim\n")
     found = [str(problem) for problem in module.check()]
     assert len(found) == 1
-    assert found[0].startswith("Dockerfile:2: Python 3.99 is not on this machine; 3.")
-    assert "uv python install 3.99" in found[0]
+    assert found[0].startswith("Dockerfile:2: Python 3.20 is not on this machine; 3.")
+    assert "uv python install 3.20" in found[0]
     assert not module.check()[0].fatal
-    assert module.prepare().config.environment["PYTHON_VERSION"] != "3.99"
+    assert module.prepare().config.environment["PYTHON_VERSION"] != "3.20"
 
 
 @pytest.mark.parametrize("image", ["3.12", "3"])
@@ -235,15 +235,15 @@ def test_a_python_that_the_project_forbids(module: Module, image: str, monkeypat
     """Where no Python of this machine is allowed, the error names the project's file and both ways out."""
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
     monkeypatch.setenv("PATH", str(module.folder))  # no Python to be found by name
-    project = "[project]\nname = 'p'\nversion = '1'\nrequires-python = '>= 3.97'\n"
-    module.write(f"FROM python:{image.replace('3.12', '3.98')}\nCOPY pyproject.toml .\n", {"pyproject.toml": project})
+    project = "[project]\nname = 'p'\nversion = '1'\nrequires-python = '>= 3.19'\n"
+    module.write(f"FROM python:{image.replace('3.12', '3.20')}\nCOPY pyproject.toml .\n", {"pyproject.toml": project})
     (problem,) = module.check()
     assert problem.fatal
     assert problem.where == "Dockerfile:1"
-    assert problem.message.startswith(f"{module.folder / 'pyproject.toml'} wants Python >=3.97: ")
+    assert problem.message.startswith(f"{module.folder / 'pyproject.toml'} wants Python >=3.19: ")
     assert "uv python install" in problem.hint
     assert "requires-python" in problem.hint
-    with pytest.raises(EngineError, match=r"wants Python >=3\.97"):
+    with pytest.raises(EngineError, match=r"wants Python >=3\.19"):
         module.prepare()
 
 
@@ -251,10 +251,10 @@ def test_the_nearest_python_that_the_project_allows(module: Module, monkeypatch:
     """A substitute obeys requires-python, and the notice says what it is."""
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
     project = "[project]\nname = 'p'\nversion = '1'\nrequires-python = '<3.12'\n"
-    module.write("FROM python:3.98\nCOPY pyproject.toml .\n", {"pyproject.toml": project})
+    module.write("FROM python:3.20\nCOPY pyproject.toml .\n", {"pyproject.toml": project})
     (problem,) = module.check()
     assert not problem.fatal
-    assert problem.message == "Python 3.98 is not on this machine; 3.11 is used"
+    assert problem.message == "Python 3.20 is not on this machine; 3.11 is used"
 
 
 def test_a_change_makes_a_new_tree(module: Module) -> None:

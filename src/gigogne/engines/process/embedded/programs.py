@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from gigogne.engines.process.children import note_child
 from gigogne.engines.process.embedded import users
 from gigogne.engines.process.embedded.wheels import executable
 from gigogne.errors import EngineError
@@ -71,7 +72,7 @@ class Programs:
         if self.account:
             who |= {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
         before = [*self.prefix[:1], "--die-with-parent", *self.prefix[1:]] if self.prefix else []
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*before, *argv],
             env=dict(environment),
             stdin=subprocess.DEVNULL if stdin is None else stdin,
@@ -80,6 +81,8 @@ class Programs:
             cwd=directory,
             **who,
         )
+        note_child(process)
+        return process
 
     def run(self, program: str, *arguments: str, text: str = "") -> None:
         """Run a program to its end; `text` is its standard input, which no one else can read.

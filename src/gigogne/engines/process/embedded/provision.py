@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gigogne.engines.process.addresses import Endpoint
+from gigogne.engines.process.children import note_child
 from gigogne.engines.process.command import Command
 from gigogne.engines.process.embedded.mongod import MongodRequest
 from gigogne.engines.process.embedded.opmsg import CommandError, Connection
@@ -41,6 +42,7 @@ def provision(request: MongodRequest, command: Callable[[Endpoint], Command], wa
     at = _free_endpoint()
     try:
         process, child = spawn(command(at), watched)
+        note_child(child)
         try:
             with _connected(at, process, watched) as connection:
                 if request.user:
