@@ -80,10 +80,20 @@ DAGS = {
         with ComposeDag("with_more", project="../project", default_args={"retries": 1}) as dag:
             dag.get_task("report") >> EmptyOperator(task_id="tell")
     """,
+    "piped": 'dag = ComposeDag("piped", project="../piped", pipeline="catalog")',
+    "listed": """
+        from airflow.sdk import DAG
+
+        with DAG("listed") as dag:
+            ComposeTaskGroup("all", project="../piped")
+            ComposeTaskGroup("one", project="../piped", pipeline="catalog", render="project")
+    """,
     "broken": 'dag = ComposeDag("broken", project="../broken")',
     "labelled": 'dag = ComposeDag("labelled", project="../labelled")',
     "after_servers": 'dag = ComposeDag("after_servers", project="../after_servers")',
     "selects": 'dag = ComposeDag("selects", project="../project", select=["laod"])',
+    "unknown": 'dag = ComposeDag("unknown", project="../piped", pipeline="catlog")',
+    "misspelt": 'dag = ComposeDag("misspelt", project="../piped", pipeline="wrong")',
     "engine": 'dag = ComposeDag("engine", project="../project", engine="dockr")',
     "nowhere": 'dag = ComposeDag("nowhere", project="../nowhere")',
     "defaults": 'dag = ComposeDag("defaults", project="../project", default_args={"environment": {"A": "1"}})',
@@ -91,6 +101,22 @@ DAGS = {
 }
 PROJECTS = {
     "project": PIPELINE,
+    "piped": {
+        "docker-compose.yml": """
+            services:
+              db: {image: 'postgres:17'}
+              clean: {image: x}
+              train: {image: x, profiles: [train], depends_on: {db: {condition: service_healthy}}}
+              load: {image: x}
+            x-gigogne: {pipelines: {catalog: pipelines/catalog.yml, wrong: pipelines/wrong.yml}, run: [catalog, load]}
+        """,
+        "pipelines/catalog.yml": """\
+            services:
+              train: {depends_on: {clean: {condition: service_completed_successfully}}}
+            x-gigogne: {run: [train]}
+        """,
+        "pipelines/wrong.yml": "services:\n  trian: {depends_on: [clean]}\n",
+    },
     "broken": {"docker-compose.yml": "services:\n  a:\n    imagee: x\n"},
     "labelled": {"docker-compose.yml": "services:\n  a:\n    image: x\n    labels: [gigogne.airflow.retires=3]\n"},
     "after_servers": {
@@ -125,6 +151,7 @@ for dag_id, dag in bag.dags.items():
             "targets": getattr(task, "targets", None), "servers": getattr(task, "servers", None),
             "depends_on": getattr(task, "depends_on", None), "rule": task.trigger_rule.value,
             "after": sorted(task.upstream_task_ids), "owner": task.owner,
+            "files": getattr(task, "files", None), "profiles": getattr(task, "profiles", None),
         }
         for task in dag.tasks
     }
@@ -135,14 +162,19 @@ for dag_id, dag in bag.dags.items():
         "operators": operators, "serialized": serialized, "again": sorted(again.task_ids), "file": dag.fileloc,
         "schedule": str(dag.schedule), "tags": sorted(dag.tags), "part": sorted(part.task_ids),
     }
-pipeline = sys.argv[1] + "/pipeline.py"
+pipeline, piped = sys.argv[1] + "/pipeline.py", sys.argv[1] + "/piped.py"
+edges = pathlib.Path(bag.dags["piped"].get_task("train").project, "pipelines/catalog.yml")
 readme = pathlib.Path(bag.dags["pipeline"].get_task("extract").project, "docker/extract/README.md")
 run, subprocess.run = subprocess.run, refuse
-kept = DagBag(pipeline)
+kept = DagBag(pipeline), DagBag(piped)
 subprocess.run = run
 readme.write_text("Fetches more.")
-changed = DagBag(pipeline)
-later = [[each.import_errors, each.dags["pipeline"].get_task("extract").doc_md] for each in (kept, changed)]
+edges.write_text("x-gigogne: {run: [train]}")
+changed = DagBag(pipeline), DagBag(piped)
+later = [
+    [one.import_errors | two.import_errors, one.dags["pipeline"].get_task("extract").doc_md, two.dags["piped"].task_ids]
+    for one, two in (kept, changed)
+]
 provider = ProvidersManager().providers.get("gigogne")
 known = provider and {"version": provider.version, "name": provider.data["name"]}
 found = {"errors": bag.import_errors, "dags": facts, "provider": known, "later": later}
@@ -283,6 +315,8 @@ def test_a_project_may_be_a_group(parsed: Parsed) -> None:
         ("labelled", "docker-compose.yml:4: there is no label gigogne.airflow.retires; did you mean `retries`?"),
         ("after_servers", "docker-compose.yml:7: the label gigogne.airflow.trigger_rule is all_done"),
         ("selects", "no service named laod; did you mean load?"),
+        ("unknown", "no pipeline named catlog; did you mean catalog?"),
+        ("misspelt", 'pipelines/wrong.yml:2: service "trian" has no image: and no build:; did you mean train?'),
         ("engine", "engine is 'dockr'; write one of auto, process, docker"),
         ("nowhere", "/nowhere; name the folder of your docker-compose.yml"),
         ("defaults", "environment stands in default_args"),
@@ -296,7 +330,7 @@ def test_what_is_wrong_is_an_import_error(parsed: Parsed, name: str, said: str) 
 
 def test_only_what_is_wrong_fails(parsed: Parsed) -> None:
     """A missing env file and a variable that must be set are no matter for parsing."""
-    assert set(parsed.dags) == {"pipeline", "once", "larger", "with_more"}
+    assert set(parsed.dags) == {"pipeline", "once", "larger", "with_more", "piped", "listed"}
     assert len(parsed.errors) == len(DAGS) - len(parsed.dags)
 
 
@@ -308,5 +342,34 @@ def test_airflow_lists_the_provider(parsed: Parsed) -> None:
 
 
 def test_what_has_not_changed_is_not_read_again(parsed: Parsed) -> None:
-    """The next parse runs no Compose; a README that has changed is seen all the same."""
-    assert parsed.later == [[{}, "# extract\n\nFetches the listings."], [{}, "Fetches more."]]
+    """The next parse runs no Compose; a README or the file of a pipeline that has changed is seen all the same."""
+    (before, document, tasks), (after, changed, fewer) = parsed.later
+    assert before == after == {}
+    assert (document, changed) == ("# extract\n\nFetches the listings.", "Fetches more.")
+    assert set(tasks) - set(fewer) == {"clean"}
+
+
+def test_a_pipeline_is_a_dag(parsed: Parsed) -> None:
+    """Its file's edges are there, its target's profile is on, and the operators have all that their workers need."""
+    tasks = parsed.operators("piped")
+    after = {name: task["after"] for name, task in tasks.items()}
+    assert after == {
+        "start_servers": [],
+        "clean": [],
+        "train": ["clean", "start_servers"],
+        "stop_servers": ["start_servers", "train"],
+    }
+    assert "pipelines/catalog.yml:2: services.train" in tasks["train"]["depends_on"]["clean"]
+    for task in tasks.values():
+        assert [Path(file).name for file in task["files"]] == ["docker-compose.yml", "catalog.yml"]
+        assert task["profiles"] == ["train"]
+
+
+def test_a_dag_may_be_of_all_that_the_project_lists(parsed: Parsed) -> None:
+    """Pipelines and jobs, as `gigogne run` takes them; and a pipeline may be one task."""
+    tasks = parsed.operators("listed")
+    assert {name.partition(".")[2] for name in tasks} == {
+        *("start_servers", "clean", "train", "load", "stop_servers", "run")
+    }
+    assert tasks["all.train"]["after"] == ["all.clean", "all.start_servers"] and not tasks["all.load"]["after"]
+    assert tasks["one.run"]["targets"] == ["train"] and tasks["one.run"]["profiles"] == ["train"]

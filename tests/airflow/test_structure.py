@@ -12,6 +12,7 @@ import pytest
 from gigogne.airflow.outline import Outline
 from gigogne.airflow.structure import outline
 from gigogne.compose import LoadOptions
+from gigogne.compose.selection import select as selection
 from gigogne.compose.structure import load_structure
 from gigogne.errors import ComposeError
 
@@ -62,8 +63,8 @@ def folder(tmp_path: Path) -> Path:
 def made(folder: Path, text: str, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Outline:
     """The outline of a project of one file."""
     (folder / "docker-compose.yml").write_text(text, encoding="utf-8")
-    found = load_structure(LoadOptions(directory=str(folder)), select)
-    return outline(found, select, exclude)
+    chosen = selection(LoadOptions(directory=str(folder)), select)
+    return outline(load_structure(chosen.options, chosen.names, chosen.places), chosen, exclude)
 
 
 def edges(found: Outline) -> dict[str, set[str]]:

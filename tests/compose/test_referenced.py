@@ -75,3 +75,18 @@ def test_which_files_are_read(workspace: Workspace, monkeypatch: pytest.MonkeyPa
     expected = "app/compose.yaml app/.env app/hidden.env .env.shared a$b.env "
     expected += "more/compose.yaml more/.env more/c.env base/base.yaml base/base.env"
     assert {name.replace(os.sep, "/") for name in found} == {*expected.split()}
+
+
+def test_pipelines_count(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes the project elsewhere may run one of them there."""
+    workspace.write(
+        {
+            "compose.yaml": "services: {a: {image: x}}\nx-gigogne: {pipelines: {p: pipelines/p.yaml}}\n",
+            "pipelines/p.yaml": "services: {a: {image: 'x:${IN_PIPELINE}', environment: [ALONE]}}",
+        }
+    )
+    monkeypatch.chdir(workspace.folder)
+    options = LoadOptions()
+    project = load_project(options)
+    assert referenced_variables(options, project) == {"IN_PIPELINE", "ALONE"}
+    assert workspace.folder / "pipelines/p.yaml" in referenced_files(options, project)

@@ -94,15 +94,12 @@ def test_places_follow_include_extends_and_merges(here: Path) -> None:
         "    image: x\n"
         "    <<: *all\n"
         "    depends_on: [a]\n"
-        "x-gigogne:\n"
-        "  run: [b]\n"
     )
     files = {"base.yml", "more.yml", "docker-compose.yml"}
     assert {path.name for path in found.read} == files
     assert str(found.place("a", "depends_on", "db")) == f"{here}/base.yml:5"
     assert str(found.place("b", "depends_on", "a")) == f"{here}/docker-compose.yml:11"
     assert str(found.place("b", "labels", "gigogne.airflow.retries")) == f"{here}/docker-compose.yml:4"
-    assert str(found.place_at_top("x-gigogne", "run")) == f"{here}/docker-compose.yml:13"
 
 
 def test_label_files_count(here: Path) -> None:

@@ -62,6 +62,13 @@ def test_x_gigogne_names_the_servers_that_are_kept_up() -> None:
         default_servers(project(services, **{"x-gigogne": {"up": "db"}}))
 
 
+def test_the_servers_that_jobs_need() -> None:
+    """With targets, those servers are kept up which they wait for, themselves or through others."""
+    assert default_servers(pipeline(), ["report"]) == ("db",)
+    with pytest.raises(ComposeError, match="aside needs no servers"):
+        default_servers(pipeline(), ["aside"])
+
+
 def test_x_gigogne_names_the_default_targets() -> None:
     """`x-gigogne.run` decides what a bare run does."""
     assert default_targets(project({"a": {}, "b": {}}, **{"x-gigogne": {"run": ["b"]}})) == ("b",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -33,17 +33,36 @@ Render = Literal["services", "project"]
 _WORDS = {"engine": get_args(EngineName), "render": get_args(Render)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Source:
-    """What a DAG is made of."""
+    """What a DAG is made of: the arguments that `ComposeDag` and `ComposeTaskGroup` have in common."""
 
-    options: LoadOptions
-    select: tuple[str, ...]
-    exclude: tuple[str, ...]
-    environment: Mapping[str, str] | None = field(repr=False)
-    engine: EngineName
-    defer_after: float | timedelta | None
-    render: Render
+    project: Path
+    files: Sequence[str | Path] = ()
+    pipeline: str | None = None
+    profiles: Sequence[str] = ()
+    env_files: Sequence[str | Path] = ()
+    project_name: str | None = None
+    select: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
+    engine: EngineName = "auto"
+    defer_after: float | timedelta | None = 5.0
+    render: Render = "services"
+
+    @classmethod
+    def taken_from(cls, arguments: dict[str, Any], project: Path) -> _Source:
+        """The source that arguments tell of, which are taken out of them; what is left is Airflow's."""
+        mine = {each.name: arguments.pop(each.name) for each in fields(cls) if each.name in arguments}
+        for name in ("profiles", "select", "exclude"):  # one name alone may stand for itself
+            given = mine.get(name, ())
+            mine[name] = (given,) if isinstance(given, str) else tuple(given)
+        return cls(project=project, **mine)
+
+    @property
+    def options(self) -> LoadOptions:
+        """Docker Compose's options for it."""
+        return load_options(self.project, self.files, self.profiles, self.env_files, self.project_name)
 
     def fill(self, dag: DAG, group: TaskGroup) -> None:
         """Add the tasks of the project to a group of a DAG.
@@ -55,12 +74,12 @@ class _Source:
         defaults = {**dag.default_args, **group.default_args}
         try:
             _check(self, defaults)
-            source = replace(self, options=settled(self.options))
-            made = _outline(source)
+            options = settled(self.options)
+            made = _outline(self, options)
         except (ComposeError, EngineError) as error:
             # What Airflow shows of an error is its text.
             raise type(error)(f"{error.message}; {error.hint}" if error.hint else error.message) from None
-        _add_tasks(made, source, defaults, {"dag": dag, "task_group": group})
+        _add_tasks(made, self, options, defaults, {"dag": dag, "task_group": group})
 
 
 class ComposeDag(DAG):
@@ -73,10 +92,11 @@ class ComposeDag(DAG):
         dag_id: The id of the DAG.
         project: The folder of the Compose files, where Airflow runs; a relative one begins at the DAG file's folder.
         files: As `docker compose -f`, seen from the folder.
+        pipeline: One of the project's `x-gigogne.pipelines`, as `gigogne run --pipeline`.
         profiles: As `docker compose --profile`.
         env_files: As `docker compose --env-file`.
         project_name: As `docker compose -p`.
-        select: The jobs; what they wait for is taken too. By default those of `x-gigogne.run`, else all.
+        select: The jobs; what they wait for is taken too. By default those of the pipeline, of `x-gigogne.run`, or all.
         exclude: Services that are left out. What waits for one of them does so no more; nothing takes its place.
         environment: Variables of all jobs that win over all that the files say; values may be templates
             (`{{ conn.db.get_uri() }}`). They are rendered where a job is started, and stored nowhere.
@@ -90,27 +110,11 @@ class ComposeDag(DAG):
         EngineError: The Compose binary is missing.
     """
 
-    def __init__(
-        self,
-        dag_id: str,
-        *,
-        project: str | Path,
-        files: Sequence[str | Path] = (),
-        profiles: Sequence[str] = (),
-        env_files: Sequence[str | Path] = (),
-        project_name: str | None = None,
-        select: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
-        engine: EngineName = "auto",
-        defer_after: float | timedelta | None = 5.0,
-        render: Render = "services",
-        **arguments: Any,
-    ) -> None:
+    def __init__(self, dag_id: str, *, project: str | Path, **arguments: Any) -> None:
+        file = sys._getframe(1).f_code.co_filename
+        source = _Source.taken_from(arguments, Path(file).parent / project)
         super().__init__(dag_id, **arguments)
-        self.fileloc = sys._getframe(1).f_code.co_filename
-        options = load_options(Path(self.fileloc).parent / project, files, _names(profiles), env_files, project_name)
-        source = _Source(options, _names(select), _names(exclude), environment, engine, defer_after, render)
+        self.fileloc = file
         source.fill(self, self.task_group)
 
     def __hash__(self) -> int:
@@ -119,55 +123,23 @@ class ComposeDag(DAG):
 
 
 class ComposeTaskGroup(TaskGroup):
-    """A Compose project as a group of tasks in a larger DAG; see `ComposeDag`.
+    """A Compose project as a group of tasks in a larger DAG.
 
     Args:
         group_id: The id of the group.
         project: The folder of the Compose files, where Airflow runs; a relative one begins at the DAG file's folder.
-        files: As `docker compose -f`, seen from the folder.
-        profiles: As `docker compose --profile`.
-        env_files: As `docker compose --env-file`.
-        project_name: As `docker compose -p`.
-        select: The jobs; what they wait for is taken too. By default those of `x-gigogne.run`, else all.
-        exclude: Services that are left out. What waits for one of them does so no more; nothing takes its place.
-        environment: Variables of all jobs that win over all that the files say; values may be templates.
-        engine: Where services run; `auto` is docker where a daemon answers, else process.
-        defer_after: After how many seconds a task leaves its worker; None for never.
-        render: `services` is a task for each job; `project` one task, named run, for all of them.
-        **arguments: Airflow's own.
+        **arguments: All others of `ComposeDag` that tell of the project; and Airflow's own.
 
     Raises:
         ComposeError: The files or what is said here is wrong; with file and line.
         EngineError: The Compose binary is missing.
     """
 
-    def __init__(
-        self,
-        group_id: str,
-        *,
-        project: str | Path,
-        files: Sequence[str | Path] = (),
-        profiles: Sequence[str] = (),
-        env_files: Sequence[str | Path] = (),
-        project_name: str | None = None,
-        select: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
-        engine: EngineName = "auto",
-        defer_after: float | timedelta | None = 5.0,
-        render: Render = "services",
-        **arguments: Any,
-    ) -> None:
-        super().__init__(group_id=group_id, **arguments)
+    def __init__(self, group_id: str, *, project: str | Path, **arguments: Any) -> None:
         folder = Path(sys._getframe(1).f_code.co_filename).parent
-        options = load_options(folder / project, files, _names(profiles), env_files, project_name)
-        source = _Source(options, _names(select), _names(exclude), environment, engine, defer_after, render)
+        source = _Source.taken_from(arguments, folder / project)
+        super().__init__(group_id=group_id, **arguments)
         source.fill(self.dag, self)
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Names, of which one alone may stand for itself."""
-    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _check(source: _Source, defaults: Mapping[str, Any]) -> None:
@@ -183,14 +155,16 @@ def _check(source: _Source, defaults: Mapping[str, Any]) -> None:
         raise ComposeError("with render='project' nothing can be excluded", "name the jobs that are to run in select")
 
 
-def _add_tasks(made: Outline, source: _Source, defaults: Mapping[str, Any], where: Mapping[str, Any]) -> None:
+def _add_tasks(
+    made: Outline, source: _Source, options: LoadOptions, defaults: Mapping[str, Any], where: Mapping[str, Any]
+) -> None:
     common: dict[str, Any] = {
         **where,
-        "project": source.options.directory,
-        "files": source.options.files,
+        "project": options.directory,
+        "files": made.files,
         "profiles": made.profiles,
-        "env_files": source.options.env_files,
-        "project_name": source.options.project_name,
+        "env_files": options.env_files,
+        "project_name": options.project_name,
         "engine": source.engine,
     }
     if source.render == "project":
@@ -231,9 +205,9 @@ def _arguments(job: JobTask, source: _Source, defaults: Mapping[str, Any]) -> di
     return found
 
 
-def _outline(source: _Source) -> Outline:
+def _outline(source: _Source, options: LoadOptions) -> Outline:
     """The outline of the project, from the cache where its files are as they were."""
-    options, binary = source.options, compose_binary()
+    binary = compose_binary()
     stamp = binary.stat()
     version = (gigogne.__version__, str(binary), stamp.st_size, stamp.st_mtime_ns)
     files = compose_files(options)
@@ -241,13 +215,15 @@ def _outline(source: _Source) -> Outline:
         raise ComposeError(
             f"no Compose file in {options.directory}", "name the folder of your docker-compose.yml: project=…"
         )
-    key = (version, options, files, source.select, source.exclude)
+    key = (version, options, files, source.pipeline, source.select, source.exclude)
 
     def make() -> tuple[dict[str, Any], tuple[Path, ...]]:
         from gigogne.airflow.structure import outline
+        from gigogne.compose.selection import select
         from gigogne.compose.structure import load_structure
 
-        structure = load_structure(options, source.select)
-        return asdict(outline(structure, source.select, source.exclude)), structure.read
+        chosen = select(options, source.select, [source.pipeline] if source.pipeline else ())
+        structure = load_structure(chosen.options, chosen.names, chosen.places)
+        return asdict(outline(structure, chosen, source.exclude)), structure.read
 
     return cached(Paths.of_user().cache / "airflow", key, make, Outline.of_dict)

@@ -57,6 +57,7 @@ class Outline:
         jobs: A task each.
         stages: The tasks that start servers, in their order.
         stop: The name of the task that stops them.
+        files: The Compose files, where they are named: with those of a pipeline they all are.
     """
 
     targets: tuple[str, ...]
@@ -64,13 +65,16 @@ class Outline:
     jobs: tuple[JobTask, ...]
     stages: tuple[Stage, ...] = ()
     stop: str = "stop_servers"
+    files: tuple[str, ...] = ()
 
     @classmethod
     def of_dict(cls, plain: Mapping[str, Any]) -> Outline:
         """The outline again, of what `dataclasses.asdict` made of one and JSON gave back."""
         jobs = (JobTask(**{**job, **_tuples(job, "after", "servers")}) for job in plain["jobs"])
         stages = (Stage(**{**stage, **_tuples(stage, "after", "servers")}) for stage in plain["stages"])
-        return cls(**{**plain, **_tuples(plain, "targets", "profiles"), "jobs": tuple(jobs), "stages": tuple(stages)})
+        return cls(
+            **{**plain, **_tuples(plain, "targets", "profiles", "files"), "jobs": tuple(jobs), "stages": tuple(stages)}
+        )
 
 
 def _tuples(plain: Mapping[str, Any], *names: str) -> dict[str, tuple[str, ...]]:

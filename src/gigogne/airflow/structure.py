@@ -10,10 +10,10 @@ from typing import Any
 
 from gigogne.airflow.labels import PREFIX, task_options
 from gigogne.airflow.outline import JobTask, Outline, Stage
+from gigogne.compose.selection import Selection
 from gigogne.compose.structure import Structure
 from gigogne.core.graph import KIND_LABEL, kinds, unknown_service
 from gigogne.core.model import Condition, Dependency, Kind, Service
-from gigogne.core.plan import Plan, make_plan
 from gigogne.errors import ComposeError
 
 __all__ = ["outline"]
@@ -23,24 +23,26 @@ _RESTARTS = re.compile(r"on-failure:(\d+)")
 log = logging.getLogger(__name__)
 
 
-def outline(structure: Structure, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Outline:
+def outline(structure: Structure, chosen: Selection, exclude: Sequence[str] = ()) -> Outline:
     """The outline of a project as a DAG.
 
     Args:
         structure: The project as its files have it.
-        select: The jobs that are asked for; by default those that `gigogne run` runs.
+        chosen: The jobs that are asked for.
         exclude: Services that are left out; what waits for one of them does so no more.
 
     Raises:
         ComposeError: There is no such service, a label is wrong, a job waits for what Airflow cannot wait for, or
             nothing is left to run.
     """
-    graph = _chosen(structure, select, exclude)
+    graph = _chosen(structure, chosen, exclude)
     stages = _stages(graph)
     jobs = _jobs(graph, stages)
     if not jobs:
         raise ComposeError("nothing is left to run: exclude names every job", "name fewer services in exclude")
-    return Outline(graph.targets, structure.profiles, jobs, stages, _free("stop_servers", graph.services))
+    return Outline(
+        graph.targets, structure.profiles, jobs, stages, _free("stop_servers", graph.services), chosen.options.files
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,12 @@ class _Graph:
         return said if other in self.needs[name] else f"{said}; no edge: in Airflow a start is not waited for"
 
 
-def _chosen(structure: Structure, select: Sequence[str], exclude: Sequence[str]) -> _Graph:
+def _chosen(structure: Structure, chosen: Selection, exclude: Sequence[str]) -> _Graph:
     project = structure.project
     for name in exclude:
         if name not in project.services:
             raise unknown_service(name, project.services)
-    plan = _plan(structure, select)
+    plan = chosen.plan(project)
     services = {name: project.services[name] for name in plan.services if name not in exclude}
     kind = kinds(project)
     needs = {
@@ -104,17 +106,6 @@ def _chosen(structure: Structure, select: Sequence[str], exclude: Sequence[str])
             if other in graph.excluded:
                 log.warning("%s waits for %s no more: %s", name, other, said)
     return graph
-
-
-def _plan(structure: Structure, select: Sequence[str]) -> Plan:
-    """What `gigogne run` would do."""
-    try:
-        return make_plan(structure.project, select)
-    except ComposeError as error:
-        if select or "run" not in structure.project.extension:
-            raise
-        place = structure.place_at_top("x-gigogne", "run")
-        raise ComposeError(f"{place}: x-gigogne.run: {error.message}", error.hint) from None
 
 
 def _is_edge(structure: Structure, name: str, dependency: Dependency, kind: Mapping[str, Kind]) -> bool:

@@ -17,10 +17,12 @@ import click
 import gigogne
 from gigogne.choice import ENGINES
 from gigogne.cli.console import Printer
+from gigogne.cli.images import images
 from gigogne.cli.nest import nest
-from gigogne.cli.options import Common, common_options
+from gigogne.cli.options import Common, common_options, pipeline_option
 from gigogne.cli.reap import reap
 from gigogne.compose import load_project
+from gigogne.compose.selection import select
 from gigogne.core.plan import make_plan
 from gigogne.errors import EngineError, GigogneError
 
@@ -33,6 +35,7 @@ _RUN_EXAMPLES = """\b
 Examples:
   gigogne run                          the project's main jobs (x-gigogne.run), or all
   gigogne run extractor_sql            one job, with what it depends on
+  gigogne run --pipeline catalog       the jobs of a pipeline (x-gigogne.pipelines)
   gigogne -f docker-compose-fraud.yml run --keep-going
   DEMO_MODE=0 gigogne run              variables come from the shell, as in Compose
 """
@@ -40,6 +43,7 @@ _UP_EXAMPLES = """\b
 Examples:
   gigogne up                           every server of the project, until Ctrl-C
   gigogne up postgres minio            these, to look at what a run wrote
+  gigogne up --pipeline catalog        those that the jobs of a pipeline need
 """
 _DOWN_EXAMPLES = """\b
 Examples:
@@ -70,13 +74,15 @@ Examples:
 """
 _CHECK_EXAMPLES = """\b
 Examples:
-  gigogne check                        exit code 0: it can run here; 1: it cannot
+  gigogne check                        exit code 0: it can run here, with all its pipelines; 1: it cannot
+  gigogne check --pipeline catalog     one pipeline, with what it depends on
   gigogne check --json                 one problem a line
 """
 _PLAN_EXAMPLES = """\b
 Examples:
   gigogne plan                         what `gigogne run` would do, and why
   gigogne plan extractor_sql --format mermaid
+  gigogne plan --pipeline catalog      a pipeline, with the edges that its file adds
 """
 
 
@@ -111,6 +117,7 @@ def cli(_common: Common) -> None:
 
 @cli.command(epilog=_RUN_EXAMPLES)
 @common_options()
+@pipeline_option
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="How many jobs run side by side.  [default: processors]")
 @click.option("--keep-going", "-k", is_flag=True, help="After a failure, finish what does not depend on it.")
@@ -124,6 +131,7 @@ def cli(_common: Common) -> None:
 def run(
     common: Common,
     services: tuple[str, ...],
+    pipelines: tuple[str, ...],
     jobs: int | None,
     keep_going: bool,
     job_timeout: float | None,
@@ -135,8 +143,8 @@ def run(
 
     The exit code is that of the first job that failed. Ctrl-C stops everything; a second one at once.
     """
-    session = _session(common, Printer(as_json=as_json), services, build=build, keep=keep)
-    plan = make_plan(session.project, services)
+    session = _session(common, Printer(as_json=as_json), services, pipelines, listed=True, build=build, keep=keep)
+    plan = session.selection.plan(session.project)
     with session.printer, _interrupts(session):
         result = session.execute(plan, jobs=jobs, keep_going=keep_going, job_timeout=job_timeout)
     session.summarise(result, plan)
@@ -145,16 +153,17 @@ def run(
 
 @cli.command(epilog=_UP_EXAMPLES)
 @common_options()
+@pipeline_option
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--json", "as_json", is_flag=True, help="Events instead of text, one JSON object a line.")
 @click.option("--build", is_flag=True, help="Build images anew, with Docker; else only those that are missing.")
 @_words_of_compose("--quiet-pull", "--remove-orphans")
-def up(common: Common, services: tuple[str, ...], as_json: bool, build: bool) -> int:
+def up(common: Common, services: tuple[str, ...], pipelines: tuple[str, ...], as_json: bool, build: bool) -> int:
     """Keep servers up in the foreground.
 
     With all that they depend on. Ctrl-C stops them.
     """
-    session = _session(common, Printer(as_json=as_json, servers=True), services, build=build)
+    session = _session(common, Printer(as_json=as_json, servers=True), services, pipelines, build=build)
     plan = make_plan(session.project, services or session.servers(), stop=False)
     with session.printer, _interrupts(session):
         return session.execute(plan).code
@@ -172,20 +181,17 @@ def down(common: Common, volumes: bool) -> int:
 
 @cli.command(epilog=_CHECK_EXAMPLES)
 @common_options(engines=(*ENGINES, "all"))
+@pipeline_option
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--json", "as_json", is_flag=True, help="One problem a line, as JSON.")
-def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
+def check(common: Common, services: tuple[str, ...], pipelines: tuple[str, ...], as_json: bool) -> int:
     """Every problem of the files, before anything starts.
 
     And what is done differently here. Exit code 0 or 1.
     """
     printer = Printer(as_json=as_json)
     try:
-        session = _session(common, printer, services)
-        names = (
-            make_plan(session.project, services, stop=False).services if services else tuple(session.project.services)
-        )
-        return session.check(names, session.engines())
+        return _session(common, printer, services, pipelines).check(common.load)
     except GigogneError as error:
         printer.error(error)
         return 1
@@ -193,13 +199,20 @@ def check(common: Common, services: tuple[str, ...], as_json: bool) -> int:
 
 @cli.command(epilog=_EXPLAIN_EXAMPLES)
 @common_options()
+@pipeline_option
 @click.argument("service")
 @click.option("--airflow", is_flag=True, help="As a task of Airflow gets them: the operator's environment too.")
 @click.option("--dag", type=click.Path(path_type=Path), metavar="FILE", help="The DAG file of that task.")
 @click.option("--dag-env", multiple=True, metavar="NAME", help="A variable that its operator sets; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON; values are masked there too.")
 def explain(
-    common: Common, service: str, airflow: bool, dag: Path | None, dag_env: tuple[str, ...], as_json: bool
+    common: Common,
+    service: str,
+    pipelines: tuple[str, ...],
+    airflow: bool,
+    dag: Path | None,
+    dag_env: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Where variables and mounts of a service come from.
 
@@ -209,10 +222,11 @@ def explain(
     from gigogne.cli.dag_file import Airflow
 
     asked = Airflow(dag, dag_env) if airflow or dag or dag_env else None
-    _session(common, Printer(as_json=as_json), (service,)).explain(service, common.load, asked)
+    _session(common, Printer(as_json=as_json), (service,), pipelines).explain(service, asked)
     return 0
 
 
+cli.add_command(images)
 cli.add_command(nest)
 cli.add_command(reap)
 
@@ -261,11 +275,14 @@ def logs(
 
 @cli.command(epilog=_PLAN_EXAMPLES)
 @common_options()
+@pipeline_option
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--format", "form", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True)
-def plan(common: Common, services: tuple[str, ...], form: str) -> int:
+def plan(common: Common, services: tuple[str, ...], pipelines: tuple[str, ...], form: str) -> int:
     """What `run` would do, in which order, and why. Nothing is started."""
-    made = make_plan(load_project(common.load, services), services)
+    chosen = select(common.load, services, pipelines)
+    project = load_project(chosen.options, chosen.names, chosen.places)
+    made = chosen.plan(project)
     printer = Printer()
     printer.text(
         {"text": made.as_text, "json": lambda: json.dumps(made.as_dict(), indent=2), "mermaid": made.as_mermaid}[form]()
@@ -274,11 +291,18 @@ def plan(common: Common, services: tuple[str, ...], form: str) -> int:
 
 
 def _session(
-    common: Common, printer: Printer, targets: Sequence[str] = (), *, build: bool = False, keep: bool = False
+    common: Common,
+    printer: Printer,
+    services: Sequence[str] = (),
+    pipelines: Sequence[str] = (),
+    *,
+    listed: bool = False,
+    build: bool = False,
+    keep: bool = False,
 ) -> Session:
     from gigogne.cli.session import Session  # brings all engines along, which `plan` and `--help` need not wait for
 
-    return Session(common, printer, targets, build=build, keep=keep)
+    return Session(common, printer, services, pipelines, listed=listed, build=build, keep=keep)
 
 
 @contextmanager

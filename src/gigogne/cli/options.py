@@ -12,7 +12,7 @@ import click
 from gigogne.choice import ENGINES
 from gigogne.compose import LoadOptions
 
-__all__ = ["Common", "common_options"]
+__all__ = ["Common", "common_options", "pipeline_option"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -73,3 +73,15 @@ def common_options(
         return result  # type: ignore[no-any-return]
 
     return add
+
+
+def pipeline_option(command: _Command) -> _Command:
+    """Add `--pipeline`; the command gets the names as `pipelines`."""
+    option = click.option(
+        "--pipeline",
+        "pipelines",
+        multiple=True,
+        metavar="NAME",
+        help="With the files of this pipeline (x-gigogne.pipelines); may be repeated.",
+    )
+    return option(command)

@@ -6,18 +6,19 @@ import os
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gigogne.choice import asked_engine, choose_engine, every_engine
+from gigogne.cli.check import Part, check, pipelines_of, unique
 from gigogne.cli.console import Printer
 from gigogne.cli.observe import as_table, moment, observed, show_logs
 from gigogne.cli.options import Common
 from gigogne.cli.summary import Watermark, summary
 from gigogne.compose import LoadOptions, load_project
+from gigogne.compose.selection import select
 from gigogne.core.engine import Engine, Run
 from gigogne.core.events import Notice, Preparing
 from gigogne.core.graph import reachable, start_order
@@ -25,7 +26,7 @@ from gigogne.core.lint import lint
 from gigogne.core.model import Problem
 from gigogne.core.outcome import Result
 from gigogne.core.plan import Plan, default_servers
-from gigogne.errors import ComposeError, UnsupportedError
+from gigogne.errors import ComposeError, GigogneError, UnsupportedError
 from gigogne.orchestrators.native import NativeOrchestrator
 
 if TYPE_CHECKING:
@@ -42,17 +43,21 @@ class Session:
         self,
         common: Common,
         printer: Printer,
-        targets: Sequence[str] = (),
+        services: Sequence[str] = (),
+        pipelines: Sequence[str] = (),
         *,
+        listed: bool = False,
         build: bool = False,
         keep: bool = False,
     ) -> None:
+        """Load what is meant by services and pipelines; by neither, with `listed`, what `x-gigogne.run` lists."""
         self.printer = printer
         self.asked = asked_engine(common.engine)
         # Side by side: one waits for Compose, the other for Docker.
         with ThreadPoolExecutor(1) as pool:
             chosen = pool.submit(choose_engine, self.asked, self._progress, build=build, keep=keep)
-            self.project = load_project(common.load, targets)
+            self.selection = select(common.load, services, pipelines, listed=listed)
+            self.project = load_project(self.selection.options, self.selection.names, self.selection.places)
             self.engine, self._remarked = chosen.result()
         self._orchestrator: NativeOrchestrator | None = None
         self._interrupted = 0
@@ -60,10 +65,6 @@ class Session:
 
     def _progress(self, service: str, text: str) -> None:
         self.printer.emit(Preparing(service, text))
-
-    def engines(self) -> list[Engine]:
-        """The engines that `check` asks: the chosen one, or all that this machine allows."""
-        return every_engine(self._progress) if self.asked == "all" else [self.engine]
 
     def _at_work(self) -> list[Engine]:
         """The engines that may have something of the project: without a word of it, the process engine too."""
@@ -74,35 +75,25 @@ class Session:
         return [self.engine, ProcessEngine.of_this_machine(self._progress)]
 
     def servers(self) -> tuple[str, ...]:
-        """The servers that are kept up when none is named.
+        """The servers that are kept up when none is named: those that a pipeline needs, or the project's.
 
         Raises:
-            ComposeError: The project has none.
+            ComposeError: There are none.
         """
-        return default_servers(self.project)
+        return default_servers(self.project, self.selection.targets(self.project))
 
-    def check(self, names: Sequence[str], engines: Sequence[Engine]) -> int:
-        """Print every problem and notice of these services, on each engine; 1 where there is a problem, else 0."""
-        fatal = 0
-        for engine in engines:
-            problems = _unique([*lint(self.project, names), *engine.check(self.project, names)])
-            found = sum(problem.fatal for problem in problems)
-            for problem in sorted(problems, key=lambda problem: not problem.fatal):
-                self._show(problem, engine)
-            if not self.printer.as_json:
-                verdict = f"{found} problem{'s' if found != 1 else ''}" if found else "no problems"
-                self.printer.text(f"{self.project.name} on {engine}: {verdict}", "bold")
-            fatal += found
-        return 1 if fatal else 0
+    def check(self, options: LoadOptions) -> int:
+        """Print every problem and notice of what is asked for; 1 where there is a problem, else 0.
 
-    def _show(self, problem: Problem, engine: Engine) -> None:
-        place = self._places.find(problem.where)
-        if self.printer.as_json:
-            at = {"file": str(place.file) if place else "", "line": place.line if place else None}
-            self.printer.json({**asdict(problem), **at, "engine": str(engine)})
+        Where nothing is, that is the whole project, with all its pipelines and what `x-gigogne.run` lists.
+        """
+        parts: list[Part | GigogneError] = [(self.project, tuple(self.project.services))]
+        if self.selection.names:
+            parts = [(self.project, self.selection.plan(self.project, stop=bool(self.selection.places)).services)]
         else:
-            text = f"{'problem' if problem.fatal else 'note'}: {self._located(problem)}"
-            self.printer.text(text, "red" if problem.fatal else "")
+            parts += pipelines_of(self.project, options)
+        engines = every_engine(self._progress) if self.asked == "all" else [self.engine]
+        return check(parts, engines, self.printer)
 
     @cached_property
     def _places(self) -> Places:
@@ -112,12 +103,7 @@ class Session:
 
     def _located(self, problem: Problem) -> Problem:
         """The problem with the file and the line of its key, as its owner would type them."""
-        place = self._places.find(problem.where)
-        if place is None:
-            return problem
-        here = place.file.is_relative_to(Path.cwd())
-        file = place.file.relative_to(Path.cwd()) if here else place.file
-        return replace(problem, where=f"{file}:{place.line}: {problem.where}")
+        return self._places.located(problem, Path.cwd())
 
     def execute(
         self, plan: Plan, *, jobs: int | None = None, keep_going: bool = False, job_timeout: float | None = None
@@ -131,7 +117,7 @@ class Session:
             self.printer.emit(Notice("", self._remarked))
         general = lint(self.project, plan.services)
         special = self.engine.check(self.project, plan.services, publish=plan.stays)
-        fatal = [self._located(problem) for problem in _unique([*general, *special]) if problem.fatal]
+        fatal = [self._located(problem) for problem in unique([*general, *special]) if problem.fatal]
         if any(problem.wrong for problem in fatal):
             raise ComposeError("\n".join(map(str, fatal)))
         if fatal:
@@ -154,10 +140,10 @@ class Session:
     def _remark(self, general: Sequence[Problem], special: Sequence[Problem]) -> None:
         """Say in full what this run does in another way and asks for something; count the rest."""
         small = [p for p in general if p.service] + [p for p in special if p.service and not p.hint]
-        for problem in _unique([*general, *special]):
+        for problem in unique([*general, *special]):
             if self.printer.as_json or problem not in small:
                 self.printer.emit(Notice(problem.service, str(self._located(problem))))
-        small = _unique(small)
+        small = unique(small)
         if small and not self.printer.as_json:
             count = f"{len(small)} more notes" if len(small) > 1 else "one more note"
             self.printer.emit(Notice("", f"{count}: gigogne check shows them"))
@@ -177,7 +163,7 @@ class Session:
         else:
             self.printer.show(table)
 
-    def explain(self, service: str, options: LoadOptions, airflow: Airflow | None = None) -> None:
+    def explain(self, service: str, airflow: Airflow | None = None) -> None:
         """Print where each variable and each mount of a service comes from; with `airflow`, as its task gets them.
 
         Raises:
@@ -196,7 +182,9 @@ class Session:
             """What the daemon calls a path of this container."""
             return chain(source, engine.position)[:-1] if isinstance(engine, DockerEngine) else ()
 
-        made = explanation(options, self.project, service, lambda mount: engine.place(mount, self.project), outside)
+        made = explanation(
+            self.selection.options, self.project, service, lambda mount: engine.place(mount, self.project), outside
+        )
         if airflow is not None:
             added = airflow.environment(service, made.directory)
             made = with_airflow(made, self.project.services[service], self._places, added)
@@ -263,12 +251,3 @@ class Session:
         what = "logs" if engine.name == "process" else "containers"
         removed = f"{what} and volumes removed" if volumes else f"{what} removed, volumes kept (down -v removes them)"
         self.printer.text(f"{self.project.name} on {engine.name}: {len(handles)} stopped; {removed}")
-
-
-def _unique(problems: Sequence[Problem]) -> list[Problem]:
-    """Each problem once; what is about one line of a Dockerfile, once for all services that use it."""
-    found: dict[object, Problem] = {}
-    for problem in problems:
-        of_file = problem.where and not problem.where.startswith("services.")
-        found.setdefault((problem.where, problem.message) if of_file else problem, problem)
-    return list(found.values())

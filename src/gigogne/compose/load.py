@@ -9,22 +9,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gigogne.compose.binary import run_compose
 from gigogne.compose.dockerfile import dockerfile_healthcheck
 from gigogne.compose.model import project_of
-from gigogne.compose.options import LoadOptions, compose_files
-from gigogne.core.graph import unknown_service
+from gigogne.compose.options import LoadOptions, compose_files, settled
 from gigogne.core.model import Project, Service
+
+if TYPE_CHECKING:
+    from gigogne.compose.locate import Location
 
 __all__ = ["LoadOptions", "compose_files", "load_project"]
 
 _WARNING = re.compile(r'level=warning msg="((?:[^"\\]|\\.)*)"')
 
 
-def load_project(options: LoadOptions, targets: Sequence[str] = ()) -> Project:
+def load_project(
+    options: LoadOptions, targets: Sequence[str] = (), places: Mapping[str, Location] | None = None
+) -> Project:
     """The project of these files, with the profiles of `targets` switched on, as `docker compose run` does.
+
+    Args:
+        options: The files.
+        targets: Services.
+        places: Where those of the targets are listed that nobody has typed.
 
     Raises:
         ComposeError: Compose refuses the files; its message, with the file and the line where they can be found.
@@ -36,10 +45,12 @@ def load_project(options: LoadOptions, targets: Sequence[str] = ()) -> Project:
         every, _ = _canonical(replace(options, profiles=("*",)))
         unknown = [name for name in hidden if name not in every.get("services", {})]
         if unknown:
-            raise unknown_service(unknown[0], every.get("services", {}))
+            from gigogne.compose.pipelines import unknown_target
+
+            raise unknown_target(unknown[0], every.get("services", {}), raw.get("x-gigogne") or {}, places or {})
         wanted = [p for name in hidden for p in every.get("services", {}).get(name, {}).get("profiles", ())]
         if wanted:
-            raw, warnings = _canonical(replace(options, profiles=(*options.profiles, *wanted)))
+            raw, warnings = _canonical(replace(options, profiles=(*settled(options).profiles, *wanted)))
     files = compose_files(options)
     directory = Path(options.directory) if options.directory else files[0].parent if files else Path()
     env_files = tuple(Path(name).absolute() for name in options.env_files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -13,6 +13,7 @@ import yaml
 from gigogne.compose.binary import run_compose
 from gigogne.compose.host_container import HostContainer
 from gigogne.compose.nodes import field, fields, items, read_yaml
+from gigogne.core.model import Problem
 from gigogne.core.suggestion import did_you_mean
 from gigogne.errors import ComposeError
 
@@ -22,9 +23,12 @@ _YAML = re.compile(
     r"(?:failed to parse (?P<file>.+?): )?go-yaml load error.* at L(?P<line>\d+)\.C\d+(?:-\S+)?: (?P<what>.*)", re.S
 )
 _PATH = re.compile(r"\b((?:services|volumes|networks|secrets|configs|include)(?:\.[\w.-]+?)+)(?=[.,:]?(?:\s|$))")
-_UNKNOWN = re.compile(r"(?P<path>\S+)\.(?P<key>[^.\s]+) (?:false schema|additional propert\S+.*)")
+_UNKNOWN = re.compile(
+    r"(?P<path>\S+)\.(?P<key>[^.\s]+) false schema|(?P<within>\S+) additional propert\S+ '(?P<added>[^']+)'"
+)
 _UNKNOWN_AT_TOP = re.compile(r"validating (?P<file>.+?):\s+additional propert\S+ '(?P<key>[^']+)' not allowed")
 _QUOTED = re.compile(r'service "(?P<service>[^"]+)" (?P<verb>depends on|refers to) (?P<what>.*)')
+_BARE = re.compile(r'service "(?P<service>[^"]+)" has neither an image nor a build context')
 _CYCLE = re.compile(r"dependency cycle detected: (?P<first>\S+) -> (?P<second>\S+)")
 _REQUIRED = re.compile(r"required variable (?P<name>\w+) is missing a value(?:: (?P<why>.*))?")
 _MISSING = re.compile(r"\b(?:open|stat|lstat) (?P<file>.+?): no such file or directory")
@@ -43,6 +47,7 @@ SERVICE_KEYS = (
     "stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits user userns_mode uts volumes volumes_from "
     "working_dir"
 ).split()
+DEPENDENCY_KEYS = ("condition", "required", "restart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +107,9 @@ def _unknown_key(said: str, files: Sequence[Path]) -> ComposeError | None:
     match = _UNKNOWN.search(said)
     if match is None:
         return None
-    key, path = match["key"], match["path"]
-    hint = _key_hint(key, SERVICE_KEYS if path.count(".") == 1 else ())
+    key, path = match["key"] or match["added"], match["path"] or match["within"]
+    known = SERVICE_KEYS if path.count(".") == 1 else DEPENDENCY_KEYS if ".depends_on." in path else ()
+    hint = _key_hint(key, known)
     return ComposeError(f"{_place(f'{path}.{key}', files)}: {path}.{key}: Compose knows no such key", hint)
 
 
@@ -129,6 +135,12 @@ def _about_service(said: str, files: Sequence[Path]) -> ComposeError | None:
     if cycle:
         place = _place(f"services.{cycle['first']}.depends_on", files)
         return ComposeError(f"{place}: {said}", "remove one of these depends_on: nothing could start first")
+    if bare := _BARE.search(said):
+        name = bare["service"]
+        place = _place(f"services.{name}", files)
+        others = (each for each in _names("services", files) if each != name)
+        hint = did_you_mean(name, others) or "write one of them, or correct the name of the service"
+        return ComposeError(f'{place}: service "{name}" has no image: and no build:', hint)
     match = _QUOTED.search(said)
     if match is None:
         return None
@@ -175,7 +187,8 @@ def _about_key(said: str, files: Sequence[Path]) -> ComposeError | None:
         return ComposeError(
             f"{_place(match[1], files)}: {match[1]} needs the variable {name}, which is not set{why}", hint
         )
-    return ComposeError(f"{_place(match[1], files)}: {said}", "correct this key")
+    what = said[said.index(": ") + 2 :] if said.startswith("validating ") else said  # the place has the file
+    return ComposeError(f"{_place(match[1], files)}: {what}", "correct this key")
 
 
 def _place(path: str, files: Sequence[Path]) -> str:
@@ -201,6 +214,15 @@ class Places:
             if found >= depth:
                 best, depth = Location(file, line), found
         return best
+
+    def located(self, problem: Problem, here: Path | None = None) -> Problem:
+        """The problem with the file and the line of its key; a file below `here` as it is seen from there."""
+        place = self.find(problem.where)
+        if place is None:
+            return problem
+        if here is not None and place.file.is_relative_to(here):
+            place = replace(place, file=place.file.relative_to(here))
+        return replace(problem, where=f"{place}: {problem.where}")
 
 
 def _line_with(text: str, files: Sequence[Path]) -> str:

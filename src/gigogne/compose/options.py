@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gigogne.compose.binary import run_compose
 
-__all__ = ["LoadOptions", "compose_files", "settled"]
+__all__ = ["LoadOptions", "compose_files", "mentions", "settled"]
 
 # The order in which Docker Compose looks for a file, and for the override beside it.
 DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -86,7 +86,7 @@ def _named_files(environment: Mapping[str, str]) -> list[str]:
 def _environment(options: LoadOptions, name: str) -> Mapping[str, str]:
     """The variables by which Compose finds its files and profiles: the shell's; where it has none, those of `.env`."""
     files = [Path(each) for each in options.env_files] or [Path(options.directory or ".", ".env")]
-    if name in os.environ or not any(_mentions(file, name.encode()) for file in files):
+    if name in os.environ or not any(mentions(file, name.encode()) for file in files):
         return os.environ
     # Asked of a project of one service, because the one that they name may be wrong.
     words = [word for file in files for word in ("--env-file", str(file))]
@@ -95,7 +95,8 @@ def _environment(options: LoadOptions, name: str) -> Mapping[str, str]:
     return {each: value for each, value in found.items() if value is not None}
 
 
-def _mentions(file: Path, word: bytes) -> bool:
+def mentions(file: Path, word: bytes) -> bool:
+    """Whether the word stands anywhere in a file; not in one that cannot be read."""
     try:
         return word in file.read_bytes()
     except OSError:

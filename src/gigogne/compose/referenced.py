@@ -16,6 +16,7 @@ from gigogne.compose.interpolation import references
 from gigogne.compose.layers import Layer, Source, service_layers, sources
 from gigogne.compose.load import LoadOptions, compose_files
 from gigogne.compose.nodes import field, fields, items, scalars
+from gigogne.compose.pipelines import project_pipelines
 from gigogne.core.model import Project
 
 __all__ = ["referenced_files", "referenced_variables"]
@@ -25,9 +26,9 @@ def referenced_variables(options: LoadOptions, project: Project) -> frozenset[st
     """Their names, set or not: those in `${…}`, those that stand alone, those of secrets and configs.
 
     Compose files with what they include and extend, the services' env files, and `.env` are looked at; services of
-    profiles that are not switched on too.
+    profiles that are not switched on too, and pipelines.
     """
-    every = sources(compose_files(options), project.directory)
+    every = _sources(options, project)
     names: set[str] = set()
     texts: list[str] = []
     for node in _nodes(every):
@@ -48,12 +49,17 @@ def referenced_variables(options: LoadOptions, project: Project) -> frozenset[st
 def referenced_files(options: LoadOptions, project: Project) -> tuple[Path, ...]:
     """The files that Compose reads, there or not: its own with what they include and extend, and all env files.
 
-    Services of profiles that are not switched on are looked at too.
+    Services of profiles that are not switched on are looked at too, and pipelines.
     """
-    every = sources(compose_files(options), project.directory)
+    every = _sources(options, project)
     read = [*every, *(layer.source for layer in _layers(every))]
     files = [*(source.file for source in read), *_env_files(options, project, every)]
     return tuple(dict.fromkeys(Path(os.path.normpath(file)) for file in files))
+
+
+def _sources(options: LoadOptions, project: Project) -> list[Source]:
+    pipelines = (file for pipeline in project_pipelines(options).values() for file in pipeline.files)
+    return sources(tuple(dict.fromkeys((*compose_files(options), *pipelines))), project.directory)
 
 
 def _nodes(every: Sequence[Source]) -> Iterator[yaml.Node]:

@@ -26,7 +26,8 @@ from gigogne.compose.layers import Layer, Source, service_layers, sources
 from gigogne.compose.locate import Location, compose_error
 from gigogne.compose.nodes import field, fields, items
 from gigogne.compose.options import LoadOptions, compose_files, settled
-from gigogne.core.graph import KIND_LABEL, unknown_service
+from gigogne.compose.pipelines import unknown_target
+from gigogne.core.graph import KIND_LABEL
 from gigogne.core.model import Build, Condition, Dependency, Healthcheck, Kind, Port, Project, Service
 from gigogne.errors import ComposeError
 
@@ -63,13 +64,6 @@ class Structure:
                 return Location(layer.source.file, line)
         return layers[0].at(layers[0].node) if layers else Location(self.project.files[0])
 
-    def place_at_top(self, *keys: str) -> Location:
-        """Where a key stands that is of no service, else the first file."""
-        for source in self.sources:
-            if (line := _line(source.root, keys)) is not None:
-                return Location(source.file, line)
-        return Location(self.project.files[0])
-
     def documentation(self) -> dict[str, str]:
         """What there is to read of each service: the README beside its Dockerfile, its description, or its comment."""
         comments = _comments(self.layers)
@@ -83,8 +77,15 @@ class Structure:
         return next((labels[name] for name in _DESCRIPTIONS if labels.get(name)), "")
 
 
-def load_structure(options: LoadOptions, targets: Sequence[str] = ()) -> Structure:
+def load_structure(
+    options: LoadOptions, targets: Sequence[str] = (), places: Mapping[str, Location] | None = None
+) -> Structure:
     """The structure of the project of these files, with the profiles of `targets` switched on.
+
+    Args:
+        options: The files.
+        targets: Services.
+        places: Where those of the targets are listed that nobody has typed.
 
     Raises:
         ComposeError: Compose refuses the files, or they contradict themselves; with file and line.
@@ -100,7 +101,7 @@ def load_structure(options: LoadOptions, targets: Sequence[str] = ()) -> Structu
     every: dict[str, Any] = model.get("services") or {}
     for name in targets:
         if name not in every:
-            raise unknown_service(name, every)
+            raise unknown_target(name, every, model.get("x-gigogne") or {}, places or {})
     wanted = (profile for name in targets for profile in every[name].get("profiles") or ())
     profiles = tuple(dict.fromkeys((*options.profiles, *wanted)))
     services = {name: _service(name, raw) for name, raw in every.items() if _is_on(raw, profiles)}
@@ -134,8 +135,7 @@ def _check(structure: Structure) -> None:
             place, kind = structure.place(service.name, "labels", KIND_LABEL), service.labels[KIND_LABEL]
             raise ComposeError(f"{place}: the label {KIND_LABEL} is {kind!r}", "write job or server, or remove it")
         if not service.image and service.build is None:
-            place = structure.place(service.name)
-            raise ComposeError(f'{place}: service "{service.name}" has no image: and no build:', "write one of them")
+            raise compose_error(f'service "{service.name}" has neither an image nor a build context', files)
         for needed in service.depends_on:
             if needed.required and needed.service not in services:
                 raise compose_error(f'service "{service.name}" depends on undefined service "{needed.service}"', files)

@@ -124,38 +124,38 @@ def default_targets(project: Project) -> tuple[str, ...]:
     Raises:
         ComposeError: `x-gigogne.run` is no list of names, or the project has no jobs.
     """
-    if listed := _listed(project, "run", "[extractor_sql]"):
-        return listed
-    jobs = tuple(name for name, kind in kinds(project).items() if kind is Kind.JOB)
-    if not jobs:
-        raise ComposeError(
-            "the project has no jobs, only servers",
-            "start them with `gigogne up`, or label the one that ends by itself `gigogne.kind: job`",
-        )
-    return jobs
+    hint = "start them with `gigogne up`, or label the one that ends by itself `gigogne.kind: job`"
+    return _default(project, "run", "[extractor_sql]", Kind.JOB, hint)
 
 
-def default_servers(project: Project) -> tuple[str, ...]:
-    """What a bare `gigogne up` keeps up: `x-gigogne.up` where the project has one, else all servers.
+def default_servers(project: Project, targets: Sequence[str] = ()) -> tuple[str, ...]:
+    """What `gigogne up` keeps up: what the targets need of servers.
+
+    Without targets, `x-gigogne.up` where the project has one, else all servers.
 
     Raises:
-        ComposeError: `x-gigogne.up` is no list of names, or the project has no servers.
+        ComposeError: `x-gigogne.up` is no list of names, or there are no servers.
     """
-    if listed := _listed(project, "up", "[postgres, minio]"):
-        return listed
-    servers = tuple(name for name, kind in kinds(project).items() if kind is Kind.SERVER)
+    if not targets:
+        return _default(project, "up", "[postgres, minio]", Kind.SERVER, "run them: gigogne run")
+    kind = kinds(project)
+    servers = tuple(name for name in reachable(project, targets) if kind[name] is Kind.SERVER)
     if not servers:
-        raise ComposeError("the project has no servers, only jobs", "run them: gigogne run")
+        raise ComposeError(f"{_and(targets)} {'needs' if len(targets) == 1 else 'need'} no servers", "use gigogne run")
     return servers
 
 
-def _listed(project: Project, key: str, example: str) -> tuple[str, ...]:
+def _default(project: Project, key: str, example: str, kind: Kind, hint: str) -> tuple[str, ...]:
+    """What `x-gigogne` lists under a key, else all services of a kind."""
     listed = project.extension.get(key)
-    if listed is None:
-        return ()
+    listed = [] if listed is None else listed
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
         raise ComposeError(f"x-gigogne.{key} is not a list of services", f"write it so: {key}: {example}")
-    return tuple(listed)
+    found = tuple(listed) or tuple(name for name, each in kinds(project).items() if each is kind)
+    if not found:
+        only = Kind.SERVER if kind is Kind.JOB else Kind.JOB
+        raise ComposeError(f"the project has no {kind}s, only {only}s", hint)
+    return found
 
 
 def _cause(project: Project, name: str, targets: Sequence[str], because: dict[str, str | None]) -> str:
