@@ -1,10 +1,11 @@
-"""The reference stack's own servers for its tests, as a user has them: kept up by `gigogne up postgres minio`."""
+"""The reference stack's own servers for its tests, as a user has them: kept up by `gigogne up postgres minio`, say."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -55,45 +56,50 @@ class S3:
 
 @dataclass(frozen=True)
 class Servers:
-    """PostgreSQL (its maintenance database; the user may create others) and S3 (with one bucket)."""
+    """PostgreSQL (its maintenance database; the user may create others) and S3 (with its buckets)."""
 
     postgres_url: str
     s3: S3
 
 
 @contextmanager
-def servers() -> Iterator[Servers]:
-    """The two servers, up for as long as this holds, on data of their own."""
+def kept_up(file: str, *names: str) -> Iterator[dict[str, str]]:
+    """The addresses of servers of a Compose file, up for as long as this holds, on data of their own."""
     with tempfile.TemporaryDirectory(prefix="gigogne-stack-", ignore_cleanup_errors=True) as data:
-        Path(data).chmod(0o755)  # PostgreSQL, which refuses root, may run as nobody
+        Path(data).chmod(0o755)  # servers that refuse root may run as nobody
         settings = {
             "GIGOGNE_DATA_DIR": data,
+            "GIGOGNE_ENGINE": "process",
             "COMPOSE_PROJECT_NAME": Path(data).name.lower().replace("_", "-"),
             "BIND_ADDRESS": f"127.1.{os.getpid() // 256 % 256}.{os.getpid() % 256}",  # tests run side by side
             "POSTGRES_PASSWORD": PASSWORD,
             "MINIO_ROOT_USER": "stack",
             "MINIO_ROOT_PASSWORD": "stack-secret",
+            "MONGO_PASSWORD": PASSWORD,
+            "MLFLOW_PORT": str(_free_port()),
         }
-        environment = {**os.environ, **settings}
-        gigogne = [sys.executable, "-m", "gigogne"]
         up = subprocess.Popen(
-            [*gigogne, "up", "--json", "postgres", "minio"],
+            [sys.executable, "-m", "gigogne", "-f", file, "up", "--json", *names],
             cwd=REPOSITORY,
-            env=environment,
+            env={**os.environ, **settings},
             stdout=subprocess.PIPE,
             text=True,
         )
         try:
-            at = _addresses(up)
-            url = f"postgresql://postgres:{ESCAPED}@{at['postgres']}/postgres"
-            yield Servers(url, S3(f"http://{at['minio']}", "stack", "stack-secret", "fraud-detection-2-bucket"))
+            yield _addresses(up, len(names))
         finally:
             up.send_signal(signal.SIGINT)
             up.communicate(timeout=60)
 
 
-def _addresses(up: subprocess.Popen[str]) -> dict[str, str]:
-    """Where the servers are, once both are healthy."""
+def _free_port() -> int:
+    """A port that nobody has: what is no embedded server listens on this machine's own addresses."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def _addresses(up: subprocess.Popen[str], count: int) -> dict[str, str]:
+    """Where the servers are, once all are healthy."""
     assert up.stdout is not None
     found: dict[str, str] = {}
     healthy = 0
@@ -102,9 +108,17 @@ def _addresses(up: subprocess.Popen[str]) -> dict[str, str]:
         if event["event"] == "started":
             found[event["service"]] = event["address"]
         healthy += event["event"] == "healthy"
-        if healthy == 2:
+        if healthy == count:
             return found
     raise RuntimeError("gigogne up ended before its servers were healthy")
+
+
+@contextmanager
+def servers() -> Iterator[Servers]:
+    """PostgreSQL and S3, up for as long as this holds, on data of their own."""
+    with kept_up("docker-compose-mlflow.yml", "postgres", "minio") as at:
+        url = f"postgresql://postgres:{ESCAPED}@{at['postgres']}/postgres"
+        yield Servers(url, S3(f"http://{at['minio']}", "stack", "stack-secret", "fraud-detection-2-bucket"))
 
 
 @pytest.fixture(scope="session")
@@ -122,5 +136,12 @@ def postgres_url(both: Servers) -> str:
 
 @pytest.fixture(scope="session")
 def s3(both: Servers) -> S3:
-    """An S3 server with one empty bucket."""
+    """An S3 server with the stack's empty buckets."""
     return both.s3
+
+
+@pytest.fixture(scope="session")
+def mongodb_address() -> Iterator[str]:
+    """The address of a MongoDB, one for a session."""
+    with kept_up("docker-compose-db.yml", "mongodb") as at:
+        yield at["mongodb"]

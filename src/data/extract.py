@@ -1,0 +1,67 @@
+"""The extractor: product listings, from a seed or from the CSVs that LISTINGS_CSV and LABELS_CSV name, into MongoDB.
+
+What a listing says is taken as it is: what it means is decided in ``data.transform``. Its ``_id`` is the hash of what
+it says, and one that is there is left alone: run again, run twice at once, or killed and run again, the extractor
+gives the same ``raw_products``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from data.generator import Generator
+from data.job import Progress, SettingError, run, text, whole_number
+from data.listings import Files, document
+from data.store import RAW, Document, Store, batches, open_store
+
+__all__ = ["main"]
+
+LISTINGS = 3_000
+SEED = 42
+
+
+def main() -> None:
+    """Take the listings in, and say how many of them were new."""
+    listings, labels = text("LISTINGS_CSV"), text("LABELS_CSV")
+    if labels and not listings:
+        raise SettingError("LABELS_CSV is set and LISTINGS_CSV is not: name the file with the listings too")
+    if listings:
+        total, found = _read(Files(Path(listings), Path(labels) if labels else None))
+    else:
+        total, found = _generate()
+    with open_store() as store:
+        rows, added = _add(store, found, total)
+        print(f"{rows:,} rows in | {added:,} added | {rows - added:,} already there → {store.name}.{RAW}")
+
+
+def _generate() -> tuple[int, Iterator[Document]]:
+    total, generator = whole_number("LISTINGS", LISTINGS), Generator(whole_number("SEED", SEED))
+    return total, (document(generator.listing(number), "generator", number) for number in range(total))
+
+
+def _read(files: Files) -> tuple[int, Iterator[Document]]:
+    """The files are read to their ends first: nothing is written of files that are wrong."""
+    survey = files.survey()
+    if survey.broken:
+        print(f"rows with bytes that are not UTF-8: {survey.broken:,} (U+FFFD stands for them)", file=sys.stderr)
+    if unlabelled := survey.rows - survey.labelled:
+        print(f"rows without a label: {unlabelled:,} of {survey.rows:,}", file=sys.stderr)
+    return survey.rows, files.documents()
+
+
+def _add(store: Store, documents: Iterator[Document], total: int) -> tuple[int, int]:
+    """Insert what is missing; return how many there were, and how many were missing."""
+    rows = added = 0
+    progress = Progress(total, "listings")
+    for batch in batches(documents):
+        added += store.add(RAW, batch)
+        rows += len(batch)
+        progress.show(rows)
+    progress.end()
+    return rows, added
+
+
+if __name__ == "__main__":
+    run(main)
