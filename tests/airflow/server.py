@@ -7,20 +7,21 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from tests.airflow.database import Database, running_database
 from tests.airflow.rest import Api, DagRun
 
-__all__ = ["COMPONENTS", "Airflow", "wait_until"]
+__all__ = ["COMPONENTS", "EMPTY", "Airflow", "wait_until"]
 
+# The database as it was made: to make another one takes a while.
+EMPTY = "empty"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 # What is short here is short so that a death is noticed in seconds.
@@ -68,23 +69,26 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0
 
 @dataclass
 class Airflow:
-    """Airflow in a home of its own: LocalExecutor, SQLite, and the four components.
+    """Airflow in a home of its own: LocalExecutor, PostgreSQL, and the four components.
 
     Attributes:
-        home: `AIRFLOW_HOME`: DAG files, logs of tasks and of components, the database.
+        home: `AIRFLOW_HOME`: DAG files, logs of tasks and of components.
         environment: What the components and `airflow` commands are started with.
         api: The REST API.
+        database: Where the metadata is; there from the boot on.
     """
 
     home: Path
     environment: dict[str, str]
     api: Api
+    database: Database
     components: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @classmethod
     def made_in(cls, home: Path, **environment: str) -> Airflow:
         """An Airflow that is not started yet; `environment` is set for its components."""
-        port, scheduler_logs, triggerer_logs = _free_ports(3)
+        port, scheduler_logs, triggerer_logs, database = _free_ports(4)
         url = f"http://127.0.0.1:{port}"
         passwords = home / "passwords.json"
         passwords.write_text(json.dumps({"admin": "admin"}), encoding="utf-8")
@@ -95,26 +99,21 @@ class Airflow:
             "AIRFLOW__API__BASE_URL": url,
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(port),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database(home, 60),
+            **Database(database).settings(),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(scheduler_logs),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(triggerer_logs),
         }
         (home / "dags").mkdir()
-        return cls(home, {**os.environ, **settings, **environment}, Api(url, "admin", "admin"))
+        return cls(home, {**os.environ, **settings, **environment}, Api(url, "admin", "admin"), Database(database))
 
     def boot(self) -> None:
         """Make the database and start all components."""
+        self._open.enter_context(running_database(self.database.port))
         self.command("db", "migrate")
-        with closing(sqlite3.connect(self.home / "airflow.db")) as made, closing(sqlite3.connect(self.empty)) as copy:
-            made.backup(copy)
+        self.database.copy("airflow", EMPTY)
         self.restart(*COMPONENTS)
-
-    @property
-    def empty(self) -> Path:
-        """The database as it was made: to make another one takes a while."""
-        return self.home / "empty.db"
 
     def command(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `airflow` with these arguments to its end, which must be good."""
@@ -134,14 +133,11 @@ class Airflow:
         """Start a component, as the leader of a session."""
         # Logs are read from the disk that all share: no component need serve them.
         quiet = ["--skip-serve-logs"] if name in {"scheduler", "triggerer"} else []
-        # The API server notes who asked in its event loop, where it waits for a lock that another request may have,
-        # which cannot go on meanwhile: it has to give up soon, and the asker to ask again. The others die of it.
-        impatient = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database(self.home, 2)} if name == "api-server" else {}
         with self.said_by(name).open("ab") as log:
             self.components[name] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", name, *quiet],
                 cwd=self.home,
-                env={**self.environment, **impatient},
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -233,6 +229,7 @@ class Airflow:
                 each.kill()
         for process in self.components.values():
             process.wait(10)
+        self._open.close()
 
     def _all(self) -> list[psutil.Process]:
         """Every process that has this Airflow's home, those included whose parents were killed."""
@@ -242,11 +239,6 @@ class Airflow:
                 if each.environ().get("AIRFLOW_HOME") == str(self.home):
                     found.append(each)
         return found
-
-
-def _database(home: Path, patience: int) -> str:
-    """The address of the database, for who waits so many seconds while another one writes."""
-    return f"sqlite:///{home / 'airflow.db'}?timeout={patience}"
 
 
 def _free_ports(count: int) -> list[int]:

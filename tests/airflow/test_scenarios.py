@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from pathlib import Path
@@ -107,8 +105,7 @@ class Finished:
 
 def _dump(airflow: Airflow) -> str:
     """Every row of the metadata database, but those where Airflow keeps connections."""
-    with closing(sqlite3.connect(f"file:{airflow.home}/airflow.db?mode=ro", uri=True)) as database:
-        return "\n".join(row for row in database.iterdump() if not row.startswith('INSERT INTO "connection"'))
+    return airflow.database.dump(but="connection")
 
 
 @pytest.fixture(scope="module")

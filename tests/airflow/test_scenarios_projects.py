@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -17,7 +16,7 @@ import pytest
 from docker import DockerClient
 from tests.airflow.conftest import Deploy
 from tests.airflow.deployed import Deployed, Project, lives
-from tests.airflow.server import Airflow, wait_until
+from tests.airflow.server import EMPTY, Airflow, wait_until
 from tests.conftest import REPOSITORY
 from tests.scenarios.docked import containers, leases
 from tests.stack.conftest import S3
@@ -128,8 +127,9 @@ def test_without_a_scheduler(tmp_path: Path, airflow: Airflow) -> None:
     home = tmp_path / "home"
     home.mkdir()
     # With a database of its own: the triggerer of another one would see to the same task.
-    alone = Airflow.made_in(home, GIGOGNE_DATA_DIR=airflow.environment["GIGOGNE_DATA_DIR"])
-    shutil.copy(airflow.empty, home / "airflow.db")
+    airflow.database.copy(EMPTY, "alone")
+    settings = airflow.database.settings("alone")
+    alone = Airflow.made_in(home, GIGOGNE_DATA_DIR=airflow.environment["GIGOGNE_DATA_DIR"], **settings)
     made = Deployed(alone, project, "process")
     (home / "dags" / "alone.py").write_text(made.dag_file(defer_after=0.5), encoding="utf-8")
     said = alone.command("dags", "test", made.dag_id)
