@@ -1,0 +1,5 @@
+"""The catalogue's model: trains a classifier of the cleaned listings, evaluates, registers and promotes it.
+
+Its programs are `python -m ml.train` (once) and `python -m ml.worker` (from a queue). They take their settings from
+the environment and share no code with other components: what is between them is Parquet on S3 and MLflow.
+"""

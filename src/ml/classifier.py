@@ -1,0 +1,139 @@
+"""The classifier as it is served: arrays, a vocabulary, and what reads them. It needs numpy and nothing else.
+
+A folder holds it: `model.json` says what it is and how its two other files hash, `vocabulary.json` has the terms,
+`weights.npz` the numbers. Nothing in it is code, so a file from strangers can be wrong but cannot run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.features import Block
+
+__all__ = ["Classifier", "ModelError"]
+
+FORMAT = 1
+ABOUT, VOCABULARY, WEIGHTS = "model.json", "vocabulary.json", "weights.npz"
+Floats = npt.NDArray[np.float32]
+
+
+class ModelError(Exception):
+    """A folder holds no classifier, or not the one that was saved."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is known of the terms of one block: where each is, how rare it is, and what it says for each class."""
+
+    block: Block
+    position: dict[str, int]
+    rarity: Floats
+    weights: Floats
+
+    def score(self, text: str) -> npt.NDArray[np.float64] | float:
+        """What the terms of a text say for each class."""
+        counted = Counter(map(self.position.get, self.block.terms(text)))
+        counted.pop(None, None)
+        if not counted:
+            return 0.0
+        where = np.fromiter(counted.keys(), np.intp, len(counted))
+        count = np.fromiter(counted.values(), np.float32, len(counted))
+        value = (1 + np.log(count)) * self.rarity[where]
+        scale = self.block.weight / math.sqrt(value @ value)
+        return np.asarray(value @ self.weights[where].astype(np.float32) * scale, np.float64)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A linear model over TF-IDF of words and characters, with probabilities by one temperature."""
+
+    labels: npt.NDArray[np.int64]
+    intercept: Floats
+    temperature: float
+    terms: tuple[Terms, ...]
+
+    def scores(self, texts: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
+        """What the linear model says of each (designation, description): a row of a score a label."""
+        scores = np.tile(self.intercept.astype(np.float64), (len(texts), 1))
+        for row, listing in zip(scores, texts, strict=True):
+            for terms in self.terms:
+                row += terms.score(terms.block.of(listing))
+        return scores
+
+    def predict_proba(self, texts: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
+        """The probability of each label for each (designation, description), which were cleaned."""
+        scores = self.scores(texts) * self.temperature
+        scores -= scores.max(axis=1, keepdims=True)
+        raised = np.exp(scores)
+        return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+    def save(self, folder: Path) -> None:
+        """Write the three files into an empty folder."""
+        arrays: dict[str, Any] = {"labels": self.labels, "intercept": self.intercept}
+        for terms in self.terms:
+            arrays[f"{terms.block.name}.rarity"] = terms.rarity
+            arrays[f"{terms.block.name}.weights"] = terms.weights
+        written = io.BytesIO()
+        np.savez_compressed(written, allow_pickle=False, **arrays)
+        lists = {terms.block.name: list(terms.position) for terms in self.terms}
+        files = {VOCABULARY: json.dumps(lists, ensure_ascii=False).encode(), WEIGHTS: written.getvalue()}
+        about = {
+            "format": FORMAT,
+            "temperature": self.temperature,
+            "blocks": [asdict(terms.block) for terms in self.terms],
+            "files": {name: hashlib.sha256(body).hexdigest() for name, body in files.items()},
+        }
+        for name, body in {**files, ABOUT: json.dumps(about, indent=2).encode()}.items():
+            (folder / name).write_bytes(body)
+
+    @classmethod
+    def load(cls, folder: Path) -> Classifier:
+        """The classifier that a folder holds.
+
+        Raises:
+            ModelError: It holds none, or files that changed since it was saved.
+        """
+        try:
+            about = json.loads((folder / ABOUT).read_bytes())
+            if about["format"] != FORMAT:
+                raise ModelError(f"{ABOUT} has format {about['format']}, and this program reads {FORMAT}")
+            vocabulary = json.loads(_read(folder, VOCABULARY, about))
+            with np.load(io.BytesIO(_read(folder, WEIGHTS, about)), allow_pickle=False) as arrays:
+                terms = tuple(_terms(Block(**each), vocabulary, arrays) for each in about["blocks"])
+                return cls(arrays["labels"], arrays["intercept"], float(about["temperature"]), terms)
+        except OSError as error:
+            raise ModelError(f"{error.filename} cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{ABOUT} describes no classifier: {error!r}") from None
+
+    def predict(self, texts: Sequence[tuple[str, str]]) -> npt.NDArray[np.int64]:
+        """The likeliest label of each; of equally likely ones the smallest."""
+        return np.asarray(self.labels[self.scores(texts).argmax(axis=1)])
+
+
+def _read(folder: Path, name: str, about: Any) -> bytes:
+    """The bytes of a file, if they are those that were saved."""
+    body = (folder / name).read_bytes()
+    if hashlib.sha256(body).hexdigest() != about["files"][name]:
+        raise ModelError(f"{name} is not the file that was saved (SHA-256)")
+    return body
+
+
+def _terms(block: Block, vocabulary: Any, arrays: Any) -> Terms:
+    position = {term: number for number, term in enumerate(vocabulary[block.name])}
+    made = Terms(block, position, arrays[f"{block.name}.rarity"], arrays[f"{block.name}.weights"])
+    if not len(position) == len(made.rarity) == len(made.weights):
+        raise ModelError(f"the parts of {block.name} do not fit each other")
+    return made

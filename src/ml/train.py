@@ -1,0 +1,23 @@
+"""The trainer: `python -m ml.train` trains once and ends. docker/ml/README.md has its settings."""
+
+from __future__ import annotations
+
+from ml.job import log_progress, run
+from ml.settings import Settings
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Train with the settings of the environment, and say what became of it."""
+    settings = Settings.read()
+    progress = log_progress()
+    progress(f"training on {settings.training_data}")
+    # The libraries take a second or two to load: a wrong setting is known before.
+    from ml.training import train
+
+    print(train(settings, progress=progress).line())
+
+
+if __name__ == "__main__":
+    run(main)
