@@ -80,6 +80,20 @@ def test_a_build_that_fails(
     assert not containers(docker_engine, project) and not docker_engine.images.list(f"{project}-job")
 
 
+def test_a_secret_among_the_build_arguments(workspace: Workspace, docker_engine: DockerClient, project: str) -> None:
+    """The builder names each step by its words, values included: they are masked as it goes, and where it fails."""
+    workspace.write(
+        {
+            "compose.yml": "services: {job: {build: {context: ., args: {API_TOKEN: hunter2-of-builds}}}}\n",
+            "Dockerfile": 'FROM busybox:1.36\nARG API_TOKEN\nRUN test -n "$API_TOKEN"\nRUN test -z "$API_TOKEN"\n',
+        }
+    )
+    for words in (["run"], ["run", "--json"]):
+        result = workspace.run(*words)
+        assert result.returncode == 4 and "***" in result.stdout + result.stderr
+        assert "hunter2" not in result.stdout + result.stderr
+
+
 def test_an_interrupt_while_building(workspace: Workspace, docker_engine: DockerClient, project: str) -> None:
     """Ctrl-C ends the build where it is, in the daemon too."""
     mark = f"6{uuid4().int % 10**8}"

@@ -37,7 +37,7 @@ def checkout(workspace: Workspace) -> Workspace:
     for file in [*files, REPOSITORY / "pyproject.toml", REPOSITORY / ".dockerignore"]:
         text = file.read_text(encoding="utf-8")
         (workspace.folder / file.name).write_text(text.replace("mlops-network", f"{name}-network"), encoding="utf-8")
-    for folder in ("dags", "docker", "src/gigogne", "src/fraud"):
+    for folder in ("dags", "docker", "pipelines", "src"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / folder, workspace.folder / folder, ignore=ignored)
     settings = {

@@ -65,7 +65,7 @@ def by_compose(stack: Workspace, engine: DockerClient) -> dict[str, int]:
 
 def by_gigogne(stack: Workspace, *before: str) -> dict[str, int]:
     """`gigogne run`, perhaps behind other words; the exit codes of the jobs."""
-    result = stack.run(*before, "run", "--json")
+    result = stack.run(*before, "run", "--json", "extractor_sql")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
     return {each["service"]: each["code"] for each in summary["services"] if each["kind"] == "job"}

@@ -1,4 +1,4 @@
-"""The reference stack through `gigogne run`: PostgreSQL → a validated CSV on S3, and nothing doubled."""
+"""The reference stack through `gigogne run`: what a bare one does, and fraud: rows → a CSV on S3, nothing doubled."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def stack(workspace: Workspace, tmp_path: Path) -> Iterator[Workspace]:
 
 
 def run(stack: Workspace, **environment: str) -> dict[str, Any]:
-    """A bare `gigogne run`; its summary."""
-    result = stack.run("run", "--json", **environment)
+    """`gigogne run` of the fraud project; its summary."""
+    result = stack.run("run", "--json", "extractor_sql", **environment)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr
     summary: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return summary
@@ -88,6 +88,17 @@ def look(stack: Workspace, summary: dict[str, Any]) -> Seen:
     return Seen(rows, distinct, confirmed, list(csv.reader(io.StringIO(body))))
 
 
+def test_a_bare_run_is_both_projects(stack: Workspace) -> None:
+    """The README's first command: every job of the catalogue's pipeline and of fraud, the servers that they need."""
+    planned = stack.run("plan", "--format", "json")
+    assert planned.returncode == 0, planned.stderr
+    found: dict[str, set[str]] = {}
+    for step in json.loads(planned.stdout)["steps"]:
+        found.setdefault(step["action"], set()).add(step["service"])
+    assert found["run"] == {"extract", "transform", "cleaning", "train", "simulator", "logger_sql", "extractor_sql"}
+    assert found["start"] == found["stop"] == {"minio", "mlflow-server", "mongodb", "postgres"}
+
+
 @pytest.mark.usefixtures("way")
 def test_twice_in_a_row_nothing_is_doubled(stack: Workspace) -> None:
     """The three jobs move generated rows; a second run adds none, and the CSV is the same."""
@@ -126,7 +137,7 @@ def test_the_real_rows_twice(stack: Workspace) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_interrupt_in_the_middle_leaves_nothing(stack: Workspace) -> None:
     """Ctrl-C while rows are moving: 130, no process of the run stays, and the next run finishes the work."""
-    process = stack.start("run", "--json", TRANSACTIONS="30000")
+    process = stack.start("run", "--json", "extractor_sql", TRANSACTIONS="30000")
     assert process.stdout is not None
     for line in process.stdout:
         event = json.loads(line)
@@ -145,9 +156,9 @@ def test_an_interrupt_in_the_middle_leaves_nothing(stack: Workspace) -> None:
 def test_a_secret_shows_nowhere(stack: Workspace) -> None:
     """A password given by the environment reaches the job, and no output, plan, log or file of Gigogne."""
     secret = "xK9-very-secret-7"
-    result = stack.run("run", "--json", POSTGRES_PASSWORD=secret, TRANSACTIONS="100")
+    result = stack.run("run", "--json", "extractor_sql", POSTGRES_PASSWORD=secret, TRANSACTIONS="100")
     assert result.returncode == 0, result.stderr
-    planned = stack.run("plan", "--format", "json", POSTGRES_PASSWORD=secret)
+    planned = stack.run("plan", "--format", "json", POSTGRES_PASSWORD=secret, MONGO_PASSWORD=secret)
     assert secret not in result.stdout + result.stderr + planned.stdout
     for file in Path(stack.environment["GIGOGNE_DATA_DIR"]).rglob("*"):
         if file.is_file() and "volumes" not in file.parts:

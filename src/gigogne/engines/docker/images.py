@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gigogne.core.model import Project, Service
+from gigogne.core.build_arguments import conceal
+from gigogne.core.model import Build, Project, Service
 from gigogne.engines.docker.compose import Compose, last_words
 from gigogne.errors import EngineError
 
@@ -40,10 +41,7 @@ def prepare_image(
     there, policy = _exists(client, name), service.raw.get("pull_policy", "missing")
     if service.build is not None and (build or not there or policy == "build"):
         tell(f"building {name}")
-        done = compose.follow("build", service.name, tell=tell)
-        if done.returncode:
-            what = f"{service.name}: the image {name} cannot be built:"
-            raise EngineError("\n    ".join([what, *_telling(done.stdout)]), _mend(done.stdout))
+        _build(compose, service.name, service.build, name, tell)
     elif service.build is None and not there and policy == "never":
         raise EngineError(
             f"{service.name}: the image {name} is not here, and pull_policy: never forbids to pull it",
@@ -55,6 +53,15 @@ def prepare_image(
         if done.returncode:
             what = f"{service.name}: the image {name} cannot be pulled"
             raise EngineError(f"{what}: {last_words(done.stdout)}", f"look at its name and tag; {_FETCH}")
+
+
+def _build(compose: Compose, service: str, build: Build, name: str, tell: Callable[[str], None]) -> None:
+    done = compose.follow("build", service, tell=lambda text: tell(conceal(text, build)))
+    if done.returncode:
+        said = conceal(done.stdout, build)
+        raise EngineError(
+            "\n    ".join([f"{service}: the image {name} cannot be built:", *_telling(said)]), _mend(said)
+        )
 
 
 def _telling(said: str) -> list[str]:

@@ -6,11 +6,12 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gigogne.core.build_arguments import conceal
-from gigogne.core.model import Build, Project, Service
+from gigogne.core.model import Project, Service
 from gigogne.engines.docker.compose import Compose, last_words
 from gigogne.engines.docker.connection import telling
 from gigogne.engines.docker.images import prepare_image
@@ -133,16 +134,8 @@ class Examiner:
     def _prepare(self, service: Service, *, build: bool) -> None:
         assert service.build is not None
         self._building = Compose(self._binary, self._project, self._project.raw)
-        try:
-            prepare_image(self._client, self._building, service, self._project, self._teller(service), build=build)
-        except EngineError as error:
-            raise EngineError(conceal(error.message, service.build), error.hint) from None
-
-    def _teller(self, service: Service) -> Callable[[str], None]:
-        """Tells what the builder says of a service, without the secrets that it is given."""
-        build = service.build
-        assert build is not None
-        return lambda text: self._tell(service.name, conceal(text, build))
+        tell = partial(self._tell, service.name)
+        prepare_image(self._client, self._building, service, self._project, tell, build=build)
 
     def _read(self, service: Service, image: str, dockerfile: Dockerfile, stage: Stage, base: str) -> _Read:
         self._tell(service.name, f"reading {image}")
@@ -175,14 +168,17 @@ class Examiner:
         """
         from docker.errors import ImageNotFound
 
+        build = service.build
+        assert build is not None
+        tell = partial(self._tell, service.name)
         tag = f"gigogne-images/{self._project.name}-{service.name}:{secrets.token_hex(4)}"
         model = _with_build(self._project.raw, service.name, tag, text)
         self._building = Compose(self._binary, self._project, model)
         try:
-            self._tell(service.name, "building it in a single stage, to compare")
-            done = self._building.follow("build", service.name, tell=self._teller(service))
+            tell("building it in a single stage, to compare")
+            done = self._building.follow("build", service.name, tell=lambda text: tell(conceal(text, build)))
             if done.returncode:
-                said = conceal(last_words(done.stdout), service.build or Build(Path(), None))
+                said = conceal(last_words(done.stdout), build)
                 raise EngineError(
                     f"{service.name}: the single-stage build to compare with fails: {said}",
                     "gigogne images --no-compare looks at the image alone",
