@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,7 @@ def write_report(
 
 def _figure(width: float, height: float) -> Figure:
     """A figure that is drawn into memory: no window, no state of pyplot."""
+    os.environ.setdefault("FONTCONFIG_FILE", str(Path(__file__).with_name("fonts.conf")))
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

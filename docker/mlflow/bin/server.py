@@ -59,6 +59,10 @@ def serve(url: str, artifacts: str) -> None:
     Artifacts go through the server: whoever logs or loads a model needs no credentials of S3.
     """
     gc.disable()  # a sixth of the time to import all of MLflow, of which nothing is garbage
+    # Its own pages, under each name by which it may be asked for; all others' are refused. MLflow reads it when it is imported.
+    hosts = filter(None, os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"].split(","))
+    origins = ",".join(f"{scheme}://{host}" for host in hosts for scheme in ("http", "https"))
+    os.environ.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", origins)
     import uvicorn
     from mlflow.server import constants
 

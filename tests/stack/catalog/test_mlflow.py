@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -67,8 +67,12 @@ def ask(address: str, path: str, body: Any = None, **options: Any) -> Any:
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", **options.pop("headers", {})}
     request = urllib.request.Request(f"http://{address}{path}", data, headers, **options)
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return json.loads(answer.read() or b"null")
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        raise
 
 
 def log_a_run(server: str) -> dict[str, Any]:
@@ -91,8 +95,14 @@ def test_a_run_and_its_files(stack: Workspace) -> None:
         client = S3(f"http://{at['minio']}", "minio", "stack-secret", "mlflow").client()
         assert client.get_object(Bucket="mlflow", Key=f"{run['place']}/card.md")["Body"].read() == b"# A model"
         client.close()
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            ask(at["mlflow-server"], f"{API}/experiments/get?experiment_id=0", headers={"Host": "evil.example.com"})
+        for name in ("evil.example.com", "127.evil.example.com"):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                ask(at["mlflow-server"], f"{API}/experiments/get?experiment_id=0", headers={"Host": name})
+        # What its own pages ask for, and others' pages.
+        for origin, name in ((f"http://{at['mlflow-server']}", "own"), ("http://127.evil.example.com", "others")):
+            refusal = pytest.raises(urllib.error.HTTPError, match="403") if name == "others" else nullcontext()
+            with refusal:
+                ask(at["mlflow-server"], f"{API}/experiments/create", {"name": name}, headers={"Origin": origin})
 
 
 @pytest.mark.full
