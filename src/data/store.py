@@ -40,7 +40,7 @@ VARIABLE = "MONGODB_URI"
 EXAMPLE = "mongodb://user:password@host:27017/catalog?authSource=admin"
 DATABASE = "catalog"
 WAIT = 30
-START = "docker compose -f docker-compose-db.yml up -d"
+START = "docker compose up -d mongodb, or gigogne up mongodb"
 DUPLICATE_KEY = 11000
 LOGIN_FAILED = (18, 11)  # AuthenticationFailed, UserNotFound
 UNAUTHORIZED = 13

@@ -135,7 +135,7 @@ def _explained(where: str) -> Iterator[None]:
         raise JobError(f"MongoDB on {where} answered: {error}") from None
     except errors.ServerSelectionTimeoutError:
         raise JobError(
-            f"cannot reach MongoDB on {where}: start it (docker compose up -d mongodb), or correct MONGODB_URI"
+            f"cannot reach MongoDB on {where}: start it (docker compose up -d mongodb, or gigogne up mongodb), or correct MONGODB_URI"
         ) from None
     except errors.PyMongoError as error:
         raise JobError(

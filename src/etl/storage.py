@@ -103,7 +103,7 @@ class Folder:
             raise self._answered(endpoint, error) from None
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise JobError(
-                f"cannot reach S3 on {endpoint} ({type(error).__name__}): start it (docker compose up -d minio),"
+                f"cannot reach S3 on {endpoint} ({type(error).__name__}): start it (docker compose up -d minio, or gigogne up minio),"
                 f" or correct AWS_ENDPOINT_URL; {self.address(MANIFEST)} is left as it was"
             ) from None
         except exceptions.BotoCoreError as error:

@@ -46,8 +46,11 @@ class Outcome:
 
     def line(self) -> str:
         """What happened, in one line."""
-        made = "was trained before on equal data, parameters and code" if self.existing else "registered"
-        place = "champion" if self.promoted else "not promoted"
+        if self.existing:
+            made = "was trained before on equal data, parameters and code"
+            place = "promoted then" if self.promoted else "not promoted then"
+        else:
+            made, place = "registered", "champion" if self.promoted else "not promoted"
         return f"{MODEL} version {self.version} {made} | {self.manifest.rows:,} rows | {place}: {self.why}"
 
 

@@ -79,7 +79,7 @@ GATE = (
     Command("docker compose -f docker-compose-data.yml up -d", DATA),
     Command("docker compose -f docker-compose-data.yml up -d extract transform", DATA),
     # Only cleaning is started: where S3 is not up, it says what to start. (The code of `up` is not that of its jobs.)
-    Command("docker compose up cleaning", BROKEN, says="start it (docker compose up -d minio)"),
+    Command("docker compose up cleaning", BROKEN, says="start it (docker compose up -d minio"),
     Command("docker compose up -d ml-worker", {**BROKEN, **WORKER}),
     Command("docker compose up -d mongodb mlflow-server postgres minio", {**BROKEN, **WORKER}),
     Command("docker compose up cleaning", CATALOG, says="rows in"),

@@ -57,7 +57,7 @@ def test_equal_input_makes_equal_bytes() -> None:
 @pytest.mark.parametrize(
     ("variables", "code", "told"),
     [
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, 1, "is it running (docker compose up -d minio)"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, 1, "is it running (docker compose up -d minio"),
         ({"SCORING_DATA": "clean/manifest.json"}, 2, "write s3://bucket/path/name"),
         ({"SCORING_TARGET": "/tmp/scores"}, 2, "write s3://bucket/path/name"),
     ],
