@@ -30,14 +30,14 @@ DOCKERFILES = sorted(
 IMAGES = {
     "cleaning": "mlops-rakuten/clean-data:latest",
     "example": "mlops-rakuten/example:latest",
-    "extract": "mlops-rakuten/data:latest",
+    "extract": "mlops-rakuten/extract:latest",
     "extractor_sql": "mlops-fraud/extractor_sql:latest",
     "logger_sql": "mlops-fraud/logger_sql:latest",
     "ml-worker": "mlops-rakuten/ml-worker:latest",
     "mlflow-server": "mlops-rakuten/mlflow-server:latest",
     "simulator": "mlops-fraud/simulator:latest",
-    "train": "mlops-rakuten/ml-worker:latest",
-    "transform": "mlops-rakuten/data:latest",
+    "train": "mlops-rakuten/train:latest",
+    "transform": "mlops-rakuten/transform:latest",
 }
 LABELS = {f"org.opencontainers.image.{name}" for name in ("title", "description", "source", "licenses")}
 # What only a builder may do.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import ipaddress
 import os
+import re
 import sys
 from contextlib import suppress
 
@@ -27,6 +28,23 @@ def exposed(address: str, chosen_hosts: str) -> str:
     return (
         f"BIND_ADDRESS is {address}, and MLflow asks nobody for a password: put a proxy that does in front, and set "
         "MLFLOW_ALLOWED_HOSTS to the names by which MLflow may be asked for; or leave BIND_ADDRESS out"
+    )
+
+
+def plain(url: str) -> str:
+    """The address as libpq reads it; SQLAlchemy's may name a driver, of which there is one here.
+
+    Raises:
+        ValueError: It cannot be read; the message has nothing of it, since a password may be anywhere in it.
+    """
+    url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+    with suppress(psycopg.ProgrammingError):
+        parts = conninfo_to_dict(url)
+        if "dbname" in parts and "@" not in str(parts.get("host", "")):
+            return url
+    raise ValueError(
+        "MLFLOW_BACKEND_STORE_URI cannot be read: write postgresql://HOST:PORT/DATABASE and set PGUSER and PGPASSWORD, "
+        "or postgresql://USER:PASSWORD@HOST:PORT/DATABASE with the special characters percent-encoded"
     )
 
 
@@ -59,7 +77,7 @@ def serve(url: str, artifacts: str) -> None:
     Artifacts go through the server: whoever logs or loads a model needs no credentials of S3.
     """
     gc.disable()  # a sixth of the time to import all of MLflow, of which nothing is garbage
-    # Its own pages, under each name by which it may be asked for; all others' are refused. MLflow reads it when it is imported.
+    # Its own pages, under each name by which it may be asked for; all others' are refused. It is read at the import.
     hosts = filter(None, os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"].split(","))
     origins = ",".join(f"{scheme}://{host}" for host in hosts for scheme in ("http", "https"))
     os.environ.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", origins)
@@ -88,9 +106,11 @@ def main() -> None:
     """Refuse what is unsafe; else prepare the database, and serve until SIGTERM."""
     if reason := exposed(os.environ["BIND_ADDRESS"], os.environ.get("MLFLOW_ALLOWED_HOSTS", "")):
         sys.exit(f"error: {reason}")
-    url = os.environ["MLFLOW_BACKEND_STORE_URI"]
     try:
+        url = plain(os.environ["MLFLOW_BACKEND_STORE_URI"])
         migrate(url)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     except psycopg.Error as error:
         said = str(error).strip().splitlines()[0]
         sys.exit(f"error: PostgreSQL: {said}; is it running, and is MLFLOW_BACKEND_STORE_URI right?")

@@ -144,3 +144,19 @@ def test_no_database_to_be_had() -> None:
     """A server that is down, and one that refuses: one line that says which variable to look at."""
     line = refused(BIND_ADDRESS="127.0.0.1", MLFLOW_BACKEND_STORE_URI="postgresql://127.0.0.1:1/mlflow")
     assert line.startswith("error: PostgreSQL: ") and line.endswith("is MLFLOW_BACKEND_STORE_URI right?")
+
+
+@pytest.mark.parametrize(
+    "address", ["mlflow:s3cret@%zz@db/x", "mlflow:p%ss3cret@db:5432/mlflow", "mlflow:p@s3cret@db/mlflow", "db:5432"]
+)
+def test_an_address_that_cannot_be_read(address: str) -> None:
+    """A password may be anywhere in it: nothing of it is said."""
+    line = refused(BIND_ADDRESS="127.0.0.1", MLFLOW_BACKEND_STORE_URI=f"postgresql+psycopg2://{address}")
+    assert line.startswith("error: MLFLOW_BACKEND_STORE_URI cannot be read") and "s3cret" not in line
+
+
+def test_a_driver_in_the_address() -> None:
+    """SQLAlchemy's spelling is understood; no password is said when its server does not answer."""
+    url = "postgresql+psycopg2://mlflow:s3cret@127.0.0.1:1/mlflow"
+    line = refused(BIND_ADDRESS="127.0.0.1", MLFLOW_BACKEND_STORE_URI=url)
+    assert line.startswith("error: PostgreSQL: ") and "s3cret" not in line
