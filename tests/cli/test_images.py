@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from uuid import uuid4
 
+import psutil
 import pytest
 from docker import DockerClient
 from tests.conftest import Workspace
@@ -47,7 +49,7 @@ CMD ["sleep", "600"]
 def project(workspace: Workspace, docker_engine: DockerClient) -> Iterator[str]:
     """A project of two services that share an image of two stages; its name, which no other test has."""
     name = f"images-{uuid4().hex[:8]}"
-    workspace.environment |= {"COMPOSE_PROJECT_NAME": name}
+    workspace.environment |= {"COMPOSE_PROJECT_NAME": name, "GIGOGNE_ENGINE": "docker"}
     files = {"docker-compose.yml": COMPOSE.format(name=name), "Dockerfile": DOCKERFILE}
     workspace.write({**files, "main.py": "print(1)\n", ".env": f"SECRET=1\n{'#' * 80}\n"})
     yield name
@@ -113,17 +115,22 @@ def test_an_image_of_an_older_dockerfile(project: str, workspace: Workspace) -> 
 
 
 @pytest.mark.docker
-def test_an_interrupt_ends_the_build(project: str, workspace: Workspace) -> None:
-    """Ctrl-C while an image is built ends the builder too, with exit code 130."""
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_ends_the_build(project: str, workspace: Workspace, number: int, code: int) -> None:
+    """Ctrl-C while an image is built ends the builder too, which has a session of its own; so does SIGTERM."""
     workspace.write({"Dockerfile": f"FROM busybox:1.36\nRUN echo {project} && sleep 120\n"})
     with workspace.start("images", "tool") as process:
         said = process.stderr
         assert said is not None
         wait_for(lambda: "sleep 120" in said.readline())
-        process.send_signal(signal.SIGINT)
+        builders = psutil.Process(process.pid).children(recursive=True)
+        assert builders
+        process.send_signal(number)
         began = time.monotonic()
         process.communicate(timeout=30)
-    assert process.returncode == 130 and time.monotonic() - began < 10
+    assert process.returncode == code and time.monotonic() - began < 10
+    assert not psutil.wait_procs(builders, timeout=1)[1]
 
 
 @pytest.mark.docker
@@ -137,8 +144,20 @@ def test_a_build_that_fails_is_told(project: str, workspace: Workspace) -> None:
 def test_no_docker_is_told(workspace: Workspace) -> None:
     """Images are Docker's: where no daemon answers, the command says so and what to do."""
     workspace.write({"docker-compose.yml": "services: {a: {build: .}}\n", "Dockerfile": "FROM busybox:1.36\n"})
-    ran = workspace.run("images", DOCKER_HOST=NOBODY)
+    ran = workspace.run("images", DOCKER_HOST=NOBODY, GIGOGNE_ENGINE="auto")
     assert ran.returncode == 4 and "no Docker daemon answers" in ran.stderr and "fix: " in ran.stderr
+
+
+def test_the_process_engine_has_no_images(workspace: Workspace) -> None:
+    """Who asks for it does not get Docker instead, by the variable or by the option."""
+    workspace.write({"docker-compose.yml": "services: {a: {build: .}}\n", "Dockerfile": "FROM busybox:1.36\n"})
+    by_variable = workspace.run("images", DOCKER_HOST=NOBODY, GIGOGNE_ENGINE="process")
+    by_option = workspace.run("--engine", "process", "images", DOCKER_HOST=NOBODY, GIGOGNE_ENGINE="docker")
+    for ran in (by_variable, by_option):
+        assert ran.returncode == 4 and "images are Docker's" in ran.stderr
+        assert "fix: gigogne images --engine docker" in ran.stderr
+    later = workspace.run("images", "--engine", "docker", DOCKER_HOST=NOBODY, GIGOGNE_ENGINE="process")
+    assert "no Docker daemon answers" in later.stderr
 
 
 def test_a_service_without_build_is_named(workspace: Workspace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -127,5 +128,35 @@ def test_check_checks_every_pipeline(shop: Workspace) -> None:
     assert 'typo.yml:2: service "claen" has no image: and no build:' in done.stderr and "did you mean" in done.stderr
     assert "gone.yml does not exist" in done.stderr
     assert "problem: more.yml:1: services.sound.image" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(": 3 problems")
     assert shop.run("check", "--pipeline", "catalog").returncode == 0
     assert shop.run("check", "--pipeline", "more").returncode == 1
+
+
+def test_what_is_misspelt_in_x_gigogne_is_no_silence(shop: Workspace) -> None:
+    """Else `up` would keep up all servers, and `run` run all jobs."""
+    for old, new, line in (("  up:", "  upp:", 18), ("\nx-gigogne:", "\nx-gigonge:", 15)):
+        assert old in PROJECT
+        shop.write({"docker-compose.yml": PROJECT.replace(old, new)})
+        for command, code in (("up", 2), ("plan", 2), ("check", 1)):
+            done = shop.run(command)
+            assert done.returncode == code, command
+            assert f"docker-compose.yml:{line}: " in done.stderr and "did you mean `" in done.stderr, command
+
+
+def test_check_asks_for_the_ports_that_the_command_asks_for(shop: Workspace) -> None:
+    """A run goes on without a port that another program has, and `up` does not: `check` says so of each."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        server = "registry: {build: ., command: python serve.py, init: true,"
+        assert server in PROJECT
+        shop.write({"docker-compose.yml": PROJECT.replace(server, f"{server} ports: ['127.0.0.1:{port}:{port - 1}'],")})
+        for asked in (("--pipeline", "catalog"), ("train",)):
+            assert shop.run("run", *asked).returncode == 0
+            done = shop.run("check", *asked)
+            assert done.returncode == 0, done.stdout
+            assert f"note: docker-compose.yml:12: services.registry.ports: port {port}" in done.stdout
+        for kept in (["registry"], []):
+            done = shop.run("check", *kept)
+            assert done.returncode == 1 and done.stdout.count(f"services.registry.ports: port {port}") == 1, done.stdout
+        assert shop.run("up", "registry").returncode != 0

@@ -192,10 +192,17 @@ def test_a_project_without_pipelines(shop: Path) -> None:
     """It is said where to name one."""
     write(shop / "docker-compose.yml", "services: {a: {image: x}}\n")
     assert "x-gigogne: {pipelines: {catalog: FILE}}" in refused(pipelines=["catalog"])
-    with pytest.raises(ComposeError, match="no pipeline named catalog"):
-        select(LoadOptions(files=("-",)), (), ["catalog"])
     (shop / "docker-compose.yml").unlink()
     assert "no Compose file in" in refused(pipelines=["catalog"])
+
+
+def test_a_project_from_standard_input_has_no_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said that they need a file, whether it is named by option or by variable."""
+    with pytest.raises(ComposeError, match="from standard input has no pipelines") as caught:
+        select(LoadOptions(files=("-",)), (), ["catalog"])
+    assert "write it into a file" in caught.value.hint
+    monkeypatch.setenv("COMPOSE_FILE", "-")
+    assert "from standard input has no pipelines" in refused(pipelines=["catalog"])
 
 
 @pytest.mark.parametrize(
@@ -209,6 +216,13 @@ def test_a_project_without_pipelines(shop: Path) -> None:
         ("[catalog, load]", "[cotalog]", "yml:15: x-gigogne.run: no service named cotalog; did you mean catalog?"),
         ("[catalog, load]", "[catalog, db]", "docker-compose.yml:15: x-gigogne.run: db is a server"),
         ("[catalog, load]", "catalog", "docker-compose.yml:15: x-gigogne.run is not a list of services"),
+        ("[catalog, load]", "[catalog, '${JOB:-load}']", "yml:15: x-gigogne.run: ${JOB:-load}: a list that names a"),
+        ("  run:", "  rnu:", "yml:15: x-gigogne.rnu: Gigogne knows no such key; did you mean `run`?"),
+        ("  pipelines:", "  pipeline:", "yml:12: x-gigogne.pipeline: Gigogne knows no such key; did you mean `pipe"),
+        ("  run:", "  jobs:", "yml:15: x-gigogne.jobs: Gigogne knows no such key; remove it; the keys are: run, up, "),
+        ("x-gigogne:", "x-gigonge:", "yml:11: x-gigonge: nobody reads this key; did you mean `x-gigogne`?"),
+        ("x-gigogne:", "'x-gigone' :", "yml:11: x-gigone: nobody reads this key; did you mean `x-gigogne`?"),
+        ("x-gigogne:", "xgigogne:", "xgigogne: Compose knows no such key at the top level; did you mean `x-gigogne`?"),
         ("  db: {", "  db: [", "docker-compose.yml:"),
     ],
 )
@@ -218,8 +232,18 @@ def test_what_is_wrong_in_the_project_has_a_line(shop: Path, old: str, new: str,
     assert said in refused()
 
 
+@pytest.mark.parametrize("key", ["x-gigogne-common", "x-airflow-common", "x-gig", "x-logging"])
+def test_other_keys_of_the_same_kind_are_their_owners(shop: Path, key: str) -> None:
+    """Compose lets anybody name one, for an anchor or a note; no YAML is read for it."""
+    write(shop / "docker-compose.yml", f"{key}: &common {{image: x}}\nservices: {{a: *common}}\n")
+    assert chain() == ["a"]
+    assert ("x-gigogne" in key) or select(LoadOptions()) == Selection(LoadOptions())
+
+
 def test_pipelines_that_are_no_mapping(shop: Path) -> None:
     """A list has no names."""
+    write(shop / "docker-compose.yml", "services: {a: {image: x}}\nx-gigogne: [a]\n")
+    assert "docker-compose.yml:2: x-gigogne has no keys" in refused()
     write(shop / "docker-compose.yml", "services: {a: {image: x}}\nx-gigogne:\n  pipelines: [catalog.yml]\n")
     assert "docker-compose.yml:3: x-gigogne.pipelines does not say" in refused(pipelines=["catalog"])
 
@@ -232,6 +256,15 @@ def test_pipelines_that_are_no_mapping(shop: Path) -> None:
         (CATALOG.replace("[train]", "[trian]"), "catalog.yml:6: x-gigogne.run: no service named trian; did you mean"),
         (CATALOG.replace("[train]", "[db]"), "catalog.yml:6: x-gigogne.run: db is a server"),
         (CATALOG.replace("[train]", "train"), "catalog.yml:6: x-gigogne.run is not a list of services"),
+        (
+            CATALOG.replace("[train]", "['${JOB}']"),
+            "catalog.yml:6: x-gigogne.run: ${JOB}: a list that names",
+        ),
+        (
+            CATALOG.replace("run:", "rnu:"),
+            "catalog.yml:6: x-gigogne.rnu: Gigogne knows no such key; did you mean `run`",
+        ),
+        (CATALOG.replace("x-gigogne", "x-gigonge"), "catalog.yml:6: x-gigonge: nobody reads this key; did you mean"),
         (CATALOG.replace("  train:", "\ttrain:"), "catalog.yml:4"),
         ("services: {db: {image: 'postgres:17'}}\n", "catalog.yml: a pipeline that runs nothing: db is a server"),
         ("volumes: {data: {}}\n", "catalog.yml: the pipeline catalog names nothing to run"),

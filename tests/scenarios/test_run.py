@@ -111,6 +111,24 @@ def test_the_summary_says_why(python_project: Maker) -> None:
     assert any(line.startswith("a  failed (1)") and "no such bucket" in line for line in result.stdout.splitlines())
 
 
+SPOOL = """
+name: spool
+services:
+  a: {build: ., command: python a.py, environment: {TARGET: /full/rows}, volumes: ["full:/full", "empty:/empty"]}
+volumes: {full: {}, empty: {}}
+"""
+
+
+def test_the_summary_leaves_out_empty_volumes(python_project: Maker) -> None:
+    """For people it lists what was written; `--json` has every directory that could be."""
+    workspace = python_project(SPOOL, {"a.py": "import os; open(os.environ['TARGET'], 'w').write('1')"})
+    shown = workspace.run("run").stdout.splitlines()
+    assert any(line.startswith("full ") and "1 new" in line and "1 file, 1 B" in line for line in shown)
+    assert not any(line.startswith("empty ") for line in shown)
+    written = json.loads(workspace.run("run", "--json").stdout.splitlines()[-1])["written"]
+    assert {each["name"]: each["files"] for each in written} == {"full": 1, "empty": 0}
+
+
 def test_a_failure_stops_the_rest(python_project: Maker) -> None:
     """The first failure decides the code; what depended on it is reported as not run, what runs is stopped."""
     result = python_project(FAILING, {}).run("run", "--json", "--jobs", "4")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from gigogne.cli.console import Printer
 from gigogne.compose import LoadOptions, load_project
-from gigogne.compose.selection import Selection, select
+from gigogne.compose.selection import Selection, pipeline_names, select
 from gigogne.core.engine import Engine
 from gigogne.core.lint import lint
 from gigogne.core.model import Problem, Project
+from gigogne.core.plan import Plan
 from gigogne.errors import GigogneError
 
 if TYPE_CHECKING:
@@ -20,8 +21,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Part", "check", "pipelines_of", "unique"]
 
-# A project, and the services of it that are looked at.
-Part: TypeAlias = tuple[Project, Sequence[str]]
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is looked at.
+
+    Attributes:
+        project: A project.
+        services: The services of it that count.
+        publish: Whether they are kept up, as by `gigogne up`: a port that cannot be published is a problem then.
+    """
+
+    project: Project
+    services: Sequence[str]
+    publish: bool = True
+
+    @classmethod
+    def of(cls, project: Project, plan: Plan) -> Part:
+        """What a plan starts, held to what its execution asks for."""
+        return cls(project, plan.services, plan.stays)
+
+    def problems(self, engine: Engine) -> Iterator[Problem]:
+        """What is wrong with it, or done differently, on an engine."""
+        yield from lint(self.project, self.services)
+        yield from engine.check(self.project, self.services, publish=self.publish)
 
 
 def pipelines_of(project: Project, options: LoadOptions) -> Iterator[Part | GigogneError]:
@@ -31,12 +54,8 @@ def pipelines_of(project: Project, options: LoadOptions) -> Iterator[Part | Gigo
         project: The project without them.
         options: The options that it was loaded with.
     """
-    from gigogne.compose.pipelines import project_pipelines
-
-    if not project.extension:
-        return
     try:
-        names = project_pipelines(options)
+        names = pipeline_names(options)
     except GigogneError as error:
         yield error
         return
@@ -51,7 +70,7 @@ def pipelines_of(project: Project, options: LoadOptions) -> Iterator[Part | Gigo
 
 def _part(chosen: Selection) -> Part:
     loaded = load_project(chosen.options, chosen.names, chosen.places)
-    return loaded, chosen.plan(loaded).services
+    return Part.of(loaded, chosen.plan(loaded))
 
 
 def check(parts: Sequence[Part | GigogneError], engines: Sequence[Engine], printer: Printer) -> int:
@@ -62,18 +81,18 @@ def check(parts: Sequence[Part | GigogneError], engines: Sequence[Engine], print
     wrong = {str(error): error for error in parts if isinstance(error, GigogneError)}
     for error in wrong.values():
         printer.error(error)
-    places = Places(tuple(dict.fromkeys(file for project, _ in found for file in project.files)))
-    fatal = len(wrong)
+    places = Places(tuple(dict.fromkeys(file for part in found for file in part.project.files)))
+    failed = bool(wrong)
     for engine in engines:
-        problems = unique([p for part in found for p in (*lint(*part), *engine.check(*part))])
-        for problem in sorted(problems, key=lambda problem: not problem.fatal):
+        problems = unique([problem for part in found for problem in part.problems(engine)])
+        for problem in problems:
             _show(problem, engine, places, printer)
-        number = sum(problem.fatal for problem in problems)
+        number = len(wrong) + sum(problem.fatal for problem in problems)
         if not printer.as_json:
             verdict = f"{number} problem{'s' if number != 1 else ''}" if number else "no problems"
-            printer.text(f"{found[0][0].name} on {engine}: {verdict}", "bold")
-        fatal += number
-    return 1 if fatal else 0
+            printer.text(f"{found[0].project.name} on {engine}: {verdict}", "bold")
+        failed |= number > 0
+    return 1 if failed else 0
 
 
 def _show(problem: Problem, engine: Engine, places: Places, printer: Printer) -> None:
@@ -87,9 +106,10 @@ def _show(problem: Problem, engine: Engine, places: Places, printer: Printer) ->
 
 
 def unique(problems: Sequence[Problem]) -> list[Problem]:
-    """Each problem once; what is about one line of a Dockerfile, once for all services that use it."""
+    """Each problem once, those that are fatal first; what one line of a Dockerfile says, once for all services."""
     found: dict[object, Problem] = {}
-    for problem in problems:
+    for problem in sorted(problems, key=lambda problem: not problem.fatal):
         of_file = problem.where and not problem.where.startswith("services.")
-        found.setdefault((problem.where, problem.message) if of_file else problem, problem)
+        same = (problem.where, problem.message) if of_file else replace(problem, fatal=False)
+        found.setdefault(same, problem)
     return list(found.values())

@@ -6,18 +6,19 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gigogne.choice import asked_engine
 from gigogne.cli.console import Printer
 from gigogne.cli.options import Common, common_options
 from gigogne.compose import load_project
 from gigogne.core.events import Preparing
+from gigogne.errors import EngineError
 
 if TYPE_CHECKING:
     from gigogne.engines.docker.layers.report import Compared, ImageReport
@@ -55,10 +56,13 @@ def images(common: Common, services: tuple[str, ...], build: bool, no_compare: b
 
     project = load_project(common.load, services)
     wanted = built_images(project, services)
+    if asked_engine(common.engine) == "process":
+        message = "images are Docker's: the process engine, which is asked for, builds none"
+        raise EngineError(message, "gigogne images --engine docker")
     printer = Printer(as_json=as_json)
     # An engine writes the whole archive to its own disk before the first byte of it comes.
     examiner = Examiner(connect(timeout=600), compose_binary(), project, _telling(printer))
-    with printer, _interrupts(examiner.cancel):
+    with printer, _ended_in_good_order():
         for image, sharing in wanted.items():
             report = examiner.examine(image, sharing, build=build, compare=not no_compare)
             if as_json:
@@ -82,20 +86,17 @@ def _telling(printer: Printer) -> Callable[[str, str], None]:
 
 
 @contextmanager
-def _interrupts(cancel: Callable[[], None]) -> Iterator[None]:
-    """While this holds, Ctrl-C and SIGTERM end the builder too, which does not listen to the terminal."""
+def _ended_in_good_order() -> Iterator[None]:
+    """While this holds, SIGTERM is an exception, as Ctrl-C is: the builder ends too, and nothing is left."""
 
-    def interrupted(number: int, _frame: FrameType | None) -> None:
-        cancel()
+    def ended(number: int, _frame: object) -> NoReturn:
         raise SystemExit(128 + number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, interrupted) for number in numbers]
+    before = signal.signal(signal.SIGTERM, ended)
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _render(report: ImageReport) -> RenderableType:

@@ -66,7 +66,7 @@ def nest(
     """Run a command in a container that can start containers.
 
     The project is at /home/hosted there, with the variables that its files name. Without a command it is a shell. The
-    exit code is the command's.
+    exit code is the command's. The container is Docker's always: --engine and GIGOGNE_ENGINE are for gigogne in it.
     """
     from gigogne.compose.binary import compose_binary
     from gigogne.engines.docker.connection import connect

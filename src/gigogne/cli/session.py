@@ -18,12 +18,12 @@ from gigogne.cli.observe import as_table, moment, observed, show_logs
 from gigogne.cli.options import Common
 from gigogne.cli.summary import Watermark, summary
 from gigogne.compose import LoadOptions, load_project
-from gigogne.compose.selection import select
+from gigogne.compose.selection import pipeline_names, select
 from gigogne.core.engine import Engine, Run
 from gigogne.core.events import Notice, Preparing
-from gigogne.core.graph import reachable, start_order
+from gigogne.core.graph import kinds, reachable, start_order
 from gigogne.core.lint import lint
-from gigogne.core.model import Problem
+from gigogne.core.model import Kind, Problem
 from gigogne.core.outcome import Result
 from gigogne.core.plan import Plan, default_servers
 from gigogne.errors import ComposeError, GigogneError, UnsupportedError
@@ -78,18 +78,24 @@ class Session:
         """The servers that are kept up when none is named: those that a pipeline needs, or the project's.
 
         Raises:
-            ComposeError: There are none.
+            ComposeError: There are none, or what `x-gigogne` says is wrong; with file and line.
         """
-        return default_servers(self.project, self.selection.targets(self.project))
+        targets = self.selection.targets(self.project)
+        if not targets:
+            pipeline_names(self.selection.options)  # refuses a misspelt `up:`, for which all servers would stand in
+        return default_servers(self.project, targets)
 
     def check(self, options: LoadOptions) -> int:
         """Print every problem and notice of what is asked for; 1 where there is a problem, else 0.
 
-        Where nothing is, that is the whole project, with all its pipelines and what `x-gigogne.run` lists.
+        Where nothing is, that is the whole project, with all its pipelines and what `x-gigogne.run` lists. Jobs are
+        held to what `run` asks for, servers to what `up` does.
         """
-        parts: list[Part | GigogneError] = [(self.project, tuple(self.project.services))]
+        parts: list[Part | GigogneError] = [Part(self.project, tuple(self.project.services))]
         if self.selection.names:
-            parts = [(self.project, self.selection.plan(self.project, stop=bool(self.selection.places)).services)]
+            kind = kinds(self.project)
+            runs = bool(self.selection.places) or all(kind[name] is Kind.JOB for name in self.selection.names)
+            parts = [Part.of(self.project, self.selection.plan(self.project, stop=runs))]
         else:
             parts += pipelines_of(self.project, options)
         engines = every_engine(self._progress) if self.asked == "all" else [self.engine]

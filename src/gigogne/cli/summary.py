@@ -112,8 +112,8 @@ def summary(
         Text(head, "bold green" if result.code == 0 else "bold red"),
         _services(result),
     ]
-    if written:
-        parts.append(_written(written))
+    if any(entry.files for entry in written):
+        parts.append(_written([entry for entry in written if entry.files]))
     parts.append(_look(result, servers, engine, project))
     return Group(*parts), facts
 

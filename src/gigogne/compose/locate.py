@@ -34,7 +34,7 @@ _REQUIRED = re.compile(r"required variable (?P<name>\w+) is missing a value(?:: 
 _MISSING = re.compile(r"\b(?:open|stat|lstat) (?P<file>.+?): no such file or directory")
 _ENV_FILE = re.compile(r"env file (?P<file>.+?) not found|couldn't find env file: (?P<given>.+)")
 
-TOP_LEVEL_KEYS = ("configs", "include", "models", "name", "networks", "secrets", "services", "version", "volumes")
+TOP_LEVEL_KEYS = "configs include models name networks secrets services version volumes x-gigogne".split()
 # The keys of a service in the Compose specification, to suggest the one that was meant.
 SERVICE_KEYS = (
     "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name "

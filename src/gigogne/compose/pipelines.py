@@ -19,7 +19,7 @@ from gigogne.compose.layers import Source, discards_lower, service_layers, sourc
 from gigogne.compose.locate import Location, compose_error
 from gigogne.compose.nodes import field, fields, items, read_yaml, scalars
 from gigogne.compose.options import LoadOptions, compose_files, settled
-from gigogne.compose.selection import Selection
+from gigogne.compose.selection import Selection, is_near_miss
 from gigogne.core.graph import unknown_service
 from gigogne.core.suggestion import did_you_mean
 from gigogne.errors import ComposeError
@@ -27,6 +27,7 @@ from gigogne.errors import ComposeError
 __all__ = ["Pipeline", "project_pipelines", "selected", "unknown_target"]
 
 _KEY = "x-gigogne"
+_KEYS = ("run", "up", "pipelines")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def project_pipelines(options: LoadOptions) -> Mapping[str, Pipeline]:
     """The pipelines of the project of these files, by their names.
 
     Raises:
-        ComposeError: `x-gigogne.pipelines` is malformed, or one has the name of a service; with file and line.
+        ComposeError: `x-gigogne` is misspelt, has an unknown key, or its pipelines are malformed, or one has the name
+            of a service; with file and line.
     """
     files = compose_files(options)
     found = _pipelines(_roots(options, files))
@@ -82,6 +84,7 @@ def selected(
     explicit: set[str] = set()
     for name in pipelines or listed:
         run = {name: listed[name]} if name not in known else _listed(_roots(merged, known[name].files), "run")
+        _refuse_variables(run)
         explicit |= run.keys()
         for target, place in (run or _all_of(known[name], merged)).items():
             places.setdefault(target, place)
@@ -113,7 +116,36 @@ def _roots(options: LoadOptions, files: Sequence[Path]) -> list[tuple[Path, yaml
         said = run_compose([*options.arguments(), *words])
         if said.returncode != 0:
             raise compose_error(said.stderr, files)
+    for file, root in found:
+        _refuse_unknown_keys(file, root)
     return found
+
+
+def _refuse_unknown_keys(file: Path, root: yaml.Node) -> None:
+    """Raise where `x-gigogne`, or a key in it, is misspelt: it would be as if it were not there."""
+    for key, _ in fields(root):
+        if isinstance(key, yaml.ScalarNode) and is_near_miss(key.value):
+            raise ComposeError(
+                f"{_place(file, key)}: {key.value}: nobody reads this key",
+                f"did you mean `{_KEY}`? A key of your own needs a name that is less like it",
+            )
+    said = field(root, _KEY)
+    if items(said) and isinstance(said, yaml.SequenceNode | yaml.ScalarNode):
+        raise ComposeError(f"{_place(file, said)}: {_KEY} has no keys", f"write it so: {_KEY}: {{run: [JOB]}}")
+    for key, _ in fields(said):
+        if key.value not in _KEYS:
+            hint = did_you_mean(str(key.value), _KEYS, quote="`") or f"remove it; the keys are: {', '.join(_KEYS)}"
+            raise ComposeError(f"{_place(file, key)}: {_KEY}.{key.value}: Gigogne knows no such key", hint)
+
+
+def _refuse_variables(run: Mapping[str, Location]) -> None:
+    """Raise where a list has a `${…}`: which files are merged is known before Compose puts values in."""
+    for name, place in run.items():
+        if "$" in name:
+            raise ComposeError(
+                f"{place}: {_KEY}.run: {name}: a list that names a pipeline, or is a pipeline's, has no ${{…}}",
+                "write the name of the service; to choose one when you run: gigogne run SERVICE",
+            )
 
 
 def _listed(roots: _Roots, key: str) -> dict[str, Location]:

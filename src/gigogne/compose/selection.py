@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gigogne.compose.options import LoadOptions, compose_files, mentions
+from gigogne.compose.options import LoadOptions, compose_files, settled
 from gigogne.core.graph import kinds
 from gigogne.core.model import Kind, Project
 from gigogne.core.plan import Plan, make_plan
+from gigogne.core.suggestion import did_you_mean
 from gigogne.errors import ComposeError
 
 if TYPE_CHECKING:
     from gigogne.compose.locate import Location
 
-__all__ = ["Selection", "select"]
+__all__ = ["Selection", "is_near_miss", "pipeline_names", "select"]
+
+_KEY = "x-gigogne"
+_EXTENSION = re.compile(rb"^[\"']?(x-[\w-]+)[\"']?[ \t]*:", re.M)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +86,41 @@ def select(
     """
     if pipelines or (listed and not services):
         files = compose_files(options)
-        named = pipelines and (files or options.files)  # without any file, that is what is wrong
-        if named or any(mentions(file, b"x-gigogne") for file in files):
+        if pipelines and not files and any(Path(file).name == "-" for file in settled(options).files):
+            raise ComposeError(
+                f"the pipeline {pipelines[0]}: a project from standard input has no pipelines",
+                "write it into a file, and name that with -f: pipelines are looked for in files, and seen from them",
+            )
+        if (pipelines and files) or any(map(_speaks_of_gigogne, files)):  # without any file, that is what is wrong
             from gigogne.compose.pipelines import selected  # reads YAML, which few commands need
 
             return selected(options, files, services, pipelines)
     return Selection(options, tuple(services))
+
+
+def pipeline_names(options: LoadOptions) -> tuple[str, ...]:
+    """The names of the project's pipelines.
+
+    Raises:
+        ComposeError: `x-gigogne` or a key in it is misspelt, or says of pipelines what is wrong; with file and line.
+    """
+    if not any(map(_speaks_of_gigogne, compose_files(options))):
+        return ()
+    from gigogne.compose.pipelines import project_pipelines
+
+    return tuple(project_pipelines(options))
+
+
+def is_near_miss(key: str) -> bool:
+    """Whether a top-level key is most likely a misspelt `x-gigogne`; `x-gigogne-…` is a name of its own."""
+    named = key == _KEY or key.startswith(f"{_KEY}-")
+    return not named and bool(did_you_mean(key, [_KEY], cutoff=0.85))
+
+
+def _speaks_of_gigogne(file: Path) -> bool:
+    """Whether a file may have the key, or a misspelt one: a look at its text, which is cheaper than to read YAML."""
+    try:
+        text = file.read_bytes()
+    except OSError:
+        return False
+    return _KEY.encode() in text or any(is_near_miss(key.decode()) for key in _EXTENSION.findall(text))

@@ -110,6 +110,28 @@ def test_two_on_one_port(project: Any) -> None:
     assert said(project(one={"image": "postgres:17"}, two={"image": "postgres:18"}), {"one": port, "two": port}) == []
 
 
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("BIND_HOST", True),
+        ("MLFLOW_HOST", True),
+        ("AIRFLOW__API__HOST", True),
+        ("HTTP_ADDR", True),
+        ("LISTEN", True),
+        ("PUBLIC_HOST", False),
+        ("KAFKA_ADVERTISED_HOST", False),
+        ("ALLOWED_HOSTS", False),
+        ("GHOST", False),
+        ("HOST_LABEL", False),
+    ],
+)
+def test_who_listens_on_its_own_name(project: Any, variable: str, told: bool) -> None:
+    """A variable that says where to listen leaves the port to others; by which name others call does not."""
+    port = str(free())
+    one = {"image": "x", "expose": [port], "environment": {variable: "a"}}
+    assert (said(project(a=one, b={"image": "postgres:17"}), {"b": int(port)}) == []) is told
+
+
 def test_a_relay_beside_a_module(project: Any) -> None:
     """What one publishes and another listens on cannot both be."""
     port = free()

@@ -62,15 +62,15 @@ class Compose:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def follow(self, *words: str, tell: Callable[[str], None]) -> subprocess.CompletedProcess[str]:
-        """Run a subcommand that takes its time, and `tell` each line that it says; `cancel` ends it."""
+        """Run a subcommand that takes its time, and `tell` each line that it says; `cancel` or an exception ends it."""
         said: list[str] = []
         process = self._start(words, merged=True)
         assert process.stdout is not None
-        with self._lock:
-            self._preparing.add(process)
-            if self._cancelled:
-                process.kill()
         try:
+            with self._lock:
+                self._preparing.add(process)
+                if self._cancelled:
+                    process.kill()
             # From a thread of its own: a child that talks before it listens would block both.
             feeder = threading.Thread(target=_feed, args=(process, self._input), daemon=True)
             feeder.start()
@@ -85,6 +85,9 @@ class Compose:
             with self._lock:
                 self._preparing.discard(process)
             process.stdout.close()
+            if process.poll() is None:  # an exception came: Ctrl-C does not reach it
+                process.terminate()
+                process.wait()
         return subprocess.CompletedProcess(process.args, process.returncode, "\n".join(said), "")
 
     def cancel(self) -> None:

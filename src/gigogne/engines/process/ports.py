@@ -18,8 +18,8 @@ from gigogne.engines.process.network import LOOPBACK, Network, publications
 
 __all__ = ["port_problems"]
 
-# Variables that say where to listen.
-_LISTENS = re.compile(r"HOST|ADDR|BIND|LISTEN")
+# Variables that say where to listen, such as BIND_HOST, MLFLOW_HOST, HTTP_ADDR; not by which name others call.
+_LISTENS = re.compile(r"(?!.*(PUBLIC|EXTERNAL|ADVERTISE|VIRTUAL|ALLOWED))(.*_)?(HOST|ADDR|ADDRESS|BIND|LISTEN)")
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - what others listen on, not we
 
 
@@ -91,7 +91,7 @@ def _claims(service: Service, network: Network, embedded: Mapping[str, int]) -> 
         targets = {port.target for port in service.ports if port.protocol == "tcp"}
         targets |= {int(port) for port in (e.removesuffix("/tcp") for e in service.expose) if port.isdecimal()}
         # Modules in containers listen on every address, or nobody would reach them; some are told to by their name.
-        told = any(value == service.name and _LISTENS.search(name) for name, value in service.environment.items())
+        told = any(value == service.name and _LISTENS.fullmatch(name) for name, value in service.environment.items())
         listening = set() if told else targets
         for port in sorted(targets):
             key = "ports" if any(p.target == port for p in service.ports) else "expose"

@@ -14,6 +14,7 @@ from gigogne.compose.binary import compose_binary
 from gigogne.core.model import Project
 from gigogne.engines.docker.layers.examine import Examiner, derived
 from gigogne.engines.docker.layers.stages import read_dockerfile
+from gigogne.errors import EngineError
 
 DOCKERFILE = """
 ARG BASE=busybox:1.36
@@ -47,14 +48,18 @@ LOOK = (
 )
 
 
+def loaded(folder: Path, compose: str, dockerfile: str) -> Project:
+    """A project of these two files."""
+    (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+    (folder / "docker-compose.yml").write_text(compose, encoding="utf-8")
+    return load_project(LoadOptions(files=(str(folder / "docker-compose.yml"),)))
+
+
 @pytest.fixture
 def project(tmp_path: Path, docker_engine: DockerClient) -> Iterator[Project]:
     """A project whose one service has a Dockerfile of four stages, built."""
     name = f"layers-{uuid4().hex[:8]}"
-    (tmp_path / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
-    text = f"name: {name}\nservices: {{it: {{image: '{name}', build: .}}}}\n"
-    (tmp_path / "docker-compose.yml").write_text(text, encoding="utf-8")
-    yield load_project(LoadOptions(files=(str(tmp_path / "docker-compose.yml"),)))
+    yield loaded(tmp_path, f"name: {name}\nservices: {{it: {{image: '{name}', build: .}}}}\n", DOCKERFILE)
     docker_engine.images.remove(name)
 
 
@@ -72,3 +77,37 @@ def test_a_single_stage_does_the_same(project: Project, docker_engine: DockerCli
         looks = [docker_engine.containers.run(image, [LOOK], remove=True) for image in (service.image, tag)]
     assert looks[0].decode().splitlines() == looks[1].decode().splitlines()
     assert b"opt/x/deep/mode build" in looks[0] and b"app/installed wheel" in looks[0] and b"/app\n" in looks[0]
+
+
+@pytest.mark.docker
+def test_cleaning_up_hides_no_error(tmp_path: Path, docker_engine: DockerClient) -> None:
+    """An image that is in use cannot be removed: what went wrong before is told, not that."""
+    project = loaded(tmp_path, "services: {it: {build: .}}\n", "FROM busybox:1.36\n")
+    examiner = Examiner(docker_engine, compose_binary(), project, lambda *_: None)
+    tag, container = "", None
+    try:
+        with (
+            pytest.raises(ValueError, match="it went wrong"),
+            examiner.single_stage(project.services["it"], "FROM busybox:1.36\nRUN echo 1 > /one\n") as tag,
+        ):
+            container = docker_engine.containers.create(tag)
+            raise ValueError("it went wrong")
+    finally:
+        if container is not None:
+            container.remove()
+            docker_engine.images.remove(tag)
+
+
+@pytest.mark.docker
+def test_a_secret_is_masked_before_it_is_cut(tmp_path: Path, docker_engine: DockerClient) -> None:
+    """A value that has words in it which are left out of what the builder says is masked like any other."""
+    secret = "hunter2 Error response from daemon: hunter3"
+    compose = f"services: {{it: {{build: {{context: ., args: {{TOKEN: '{secret}'}}}}}}}}\n"
+    project = loaded(tmp_path, compose, "FROM busybox:1.36\n")
+    examiner = Examiner(docker_engine, compose_binary(), project, lambda *_: None)
+    with (
+        pytest.raises(EngineError, match=r"single-stage build to compare with fails: .*not found") as caught,
+        examiner.single_stage(project.services["it"], "FROM busybox:1.36\nARG TOKEN\nCOPY $TOKEN /it\n"),
+    ):
+        pass
+    assert "hunter" not in caught.value.message

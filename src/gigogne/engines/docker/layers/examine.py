@@ -85,12 +85,6 @@ class Examiner:
         self._binary = binary
         self._project = project
         self._tell = tell
-        self._building: Compose | None = None
-
-    def cancel(self) -> None:
-        """End what is being built."""
-        if self._building is not None:
-            self._building.cancel()
 
     def examine(self, image: str, services: Sequence[Service], *, build: bool, compare: bool) -> ImageReport:
         """What an image is made of.
@@ -133,9 +127,9 @@ class Examiner:
 
     def _prepare(self, service: Service, *, build: bool) -> None:
         assert service.build is not None
-        self._building = Compose(self._binary, self._project, self._project.raw)
+        compose = Compose(self._binary, self._project, self._project.raw)
         tell = partial(self._tell, service.name)
-        prepare_image(self._client, self._building, service, self._project, tell, build=build)
+        prepare_image(self._client, compose, service, self._project, tell, build=build)
 
     def _read(self, service: Service, image: str, dockerfile: Dockerfile, stage: Stage, base: str) -> _Read:
         self._tell(service.name, f"reading {image}")
@@ -166,26 +160,27 @@ class Examiner:
         Raises:
             EngineError: It cannot be built.
         """
-        from docker.errors import ImageNotFound
+        from docker.errors import APIError
+        from requests import RequestException
 
         build = service.build
         assert build is not None
         tell = partial(self._tell, service.name)
         tag = f"gigogne-images/{self._project.name}-{service.name}:{secrets.token_hex(4)}"
-        model = _with_build(self._project.raw, service.name, tag, text)
-        self._building = Compose(self._binary, self._project, model)
+        compose = Compose(self._binary, self._project, _with_build(self._project.raw, service.name, tag, text))
         try:
             tell("building it in a single stage, to compare")
-            done = self._building.follow("build", service.name, tell=lambda text: tell(conceal(text, build)))
+            done = compose.follow("build", service.name, tell=lambda text: tell(conceal(text, build)))
             if done.returncode:
-                said = conceal(last_words(done.stdout), build)
+                said = last_words(conceal(done.stdout, build))
                 raise EngineError(
                     f"{service.name}: the single-stage build to compare with fails: {said}",
                     "gigogne images --no-compare looks at the image alone",
                 )
             yield tag
         finally:
-            with contextlib.suppress(ImageNotFound):
+            # Not there, or in use, or no daemon any more: what went wrong before is what counts.
+            with contextlib.suppress(APIError, RequestException):
                 self._client.api.remove_image(tag)
 
 
