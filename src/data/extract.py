@@ -13,32 +13,38 @@ from pathlib import Path
 
 from data.generator import Generator
 from data.job import Progress, SettingError, run, text, whole_number
-from data.listings import Files, document
+from data.listings import Files, Table, document
 from data.store import RAW, Document, Store, batches, open_store
 
 __all__ = ["main"]
 
 LISTINGS = 3_000
 SEED = 42
+GENERATOR = "generator"
 
 
 def main() -> None:
     """Take the listings in, and say how many of them were new."""
-    listings, labels = text("LISTINGS_CSV"), text("LABELS_CSV")
+    listings, labels = _table("LISTINGS_CSV", "LISTINGS_NAME"), _table("LABELS_CSV", "LABELS_NAME")
     if labels and not listings:
         raise SettingError("LABELS_CSV is set and LISTINGS_CSV is not: name the file with the listings too")
-    if listings:
-        total, found = _read(Files(Path(listings), Path(labels) if labels else None))
-    else:
-        total, found = _generate()
+    files = Files(listings, labels) if listings else None
+    total, found = _read(files) if files else _generate()
     with open_store() as store:
         rows, added = _add(store, found, total)
+        _tell_others(store, files.source if files else GENERATOR)
         print(f"{rows:,} rows in | {added:,} added | {rows - added:,} already there → {store.name}.{RAW}")
+
+
+def _table(variable: str, name: str) -> Table | None:
+    """The CSV that a variable names; in a container a second one says what it is called outside."""
+    path = text(variable)
+    return Table(variable, Path(path), text(name, path)) if path else None
 
 
 def _generate() -> tuple[int, Iterator[Document]]:
     total, generator = whole_number("LISTINGS", LISTINGS), Generator(whole_number("SEED", SEED))
-    return total, (document(generator.listing(number), "generator", number) for number in range(total))
+    return total, (document(generator.listing(number), GENERATOR, number) for number in range(total))
 
 
 def _read(files: Files) -> tuple[int, Iterator[Document]]:
@@ -49,6 +55,17 @@ def _read(files: Files) -> tuple[int, Iterator[Document]]:
     if unlabelled := survey.rows - survey.labelled:
         print(f"rows without a label: {unlabelled:,} of {survey.rows:,}", file=sys.stderr)
     return survey.rows, files.documents()
+
+
+def _tell_others(store: Store, source: str) -> None:
+    """Say which rows were there from elsewhere: the products are made of all."""
+    wanted = {"source": {"$ne": source}}
+    count = store.patiently(lambda: store[RAW].count_documents(wanted))
+    if count:
+        names = sorted(map(str, store.patiently(lambda: store[RAW].distinct("source", wanted))))
+        told = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
+        hint = "to be without them, begin anew (docker compose down -v, or gigogne down -v)"
+        print(f"{count:,} rows of {told} are there too, and become products: {hint}", file=sys.stderr)
 
 
 def _add(store: Store, documents: Iterator[Document], total: int) -> tuple[int, int]:

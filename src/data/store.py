@@ -192,6 +192,9 @@ def open_store() -> Iterator[Store]:
             connectTimeoutMS=LOOK * 5,
             socketTimeoutMS=ANSWER,
         )
+    except OSError as error:
+        hint = "correct its tlsCAFile or the like"
+        raise SettingError(f"{VARIABLE} names a file that cannot be read ({error.strerror}): {hint}") from None
     except (InvalidURI, ConfigurationError, ValueError):
         # The driver's own message may quote a part of the password: say nothing of what it read.
         hint = "percent-encode special characters of the password (@ is %40, / is %2F, : is %3A)"

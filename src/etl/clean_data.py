@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 TARGET = "s3://catalog/clean"
-# Servers that are starting are there after so many seconds; one that nobody started is not worth a minute.
-MOST_WAIT = 20
 # Fewer rows are cleaned before other processes have started.
 WORTH_PROCESSES = 20_000
 
@@ -42,12 +40,11 @@ def main() -> None:
     wait = whole_number("CLEANING_WAIT", 60)
     workers = whole_number("CLEANING_WORKERS", 0)
     folder = open_folder(text("CLEANING_TARGET", TARGET))
-    short = min(max(wait, 1), MOST_WAIT)
-    with session(uri, short) as products, _spool() as file:
+    with session(uri, wait) as products, _spool() as file:
         source = products.wait(wait)
         if not source.rows:
             raise JobError(f"there are no products in {products.where}: run extract and transform, then cleaning")
-        folder.check(short)
+        folder.check(wait)
         tally = _write(products, source, workers or (cores() if source.rows >= WORTH_PROCESSES else 1), file)
         if not tally.kept:
             raise JobError(f"none of the {tally.rows:,} products has any text left: look at them in {products.where}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from io import UnsupportedOperation
 from typing import IO, Any, BinaryIO, cast
@@ -21,8 +22,8 @@ FIELDS = (
     Field("prdtypecode", DataType.int32(), nullable=True),
 )
 SCHEMA = Schema(FIELDS)
-# What is written at once is kept in memory.
-ROWS_IN_GROUP = 20_000
+# A group is kept in memory until it is written. The writer ends it by its rows alone.
+ROWS_IN_GROUP, CHARACTERS_IN_GROUP = 20_000, 32_000_000
 
 
 def write(rows: Iterator[Rows], file: BinaryIO) -> None:
@@ -31,7 +32,8 @@ def write(rows: Iterator[Rows], file: BinaryIO) -> None:
     Raises:
         OSError: The file cannot be written. What ``rows`` raises is raised too.
     """
-    bridge = _Bridge(rows, file)
+    first, rows_in_group = _first_group(rows)
+    bridge = _Bridge(_released(first, rows), file)
     try:
         write_parquet(
             RecordBatchReader.from_batches(SCHEMA, bridge),
@@ -40,12 +42,36 @@ def write(rows: Iterator[Rows], file: BinaryIO) -> None:
             # Nothing in the file may tell of the machine or of the day.
             created_by="gigogne cleaning",
             column_dictionary_enabled={"designation": False, "description": False},
-            max_row_group_size=ROWS_IN_GROUP,
+            max_row_group_size=rows_in_group,
         )
     except Exception as error:
         raise bridge.failure or error from None
     if bridge.failure:
         raise bridge.failure
+
+
+def _first_group(rows: Iterator[Rows]) -> tuple[deque[Rows], int]:
+    """What the first group is made of, and how many rows a group has: fewer where the texts are long.
+
+    Rows come in the order of hashes, as if they were shuffled: the first ones are like those that follow.
+    """
+    first: deque[Rows] = deque()
+    count = characters = 0
+    while count < ROWS_IN_GROUP and characters < CHARACTERS_IN_GROUP:
+        chunk = next(rows, None)
+        if chunk is None:
+            return first, ROWS_IN_GROUP
+        first.append(chunk)
+        count += len(chunk.productid)
+        characters += sum(map(len, chunk.designation)) + sum(map(len, chunk.description))
+    return first, min(count, ROWS_IN_GROUP)
+
+
+def _released(first: deque[Rows], rows: Iterator[Rows]) -> Iterator[Rows]:
+    """The first and the other rows; none is kept here once it was given."""
+    while first:
+        yield first.popleft()
+    yield from rows
 
 
 class _Bridge:

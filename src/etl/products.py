@@ -1,4 +1,4 @@
-"""The validated products in MongoDB: waited for, read in the order of their ids, and checked to be all of them."""
+"""The validated products in MongoDB: waited for, read with the labelled ones first, and checked to be all of them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ from etl.rows import Row
 __all__ = ["Manifest", "Products", "session"]
 
 DATABASE = "catalog"
-FIELDS = ("productid", "imageid", "designation", "description", "prdtypecode")
+LABEL = "prdtypecode"
+FIELDS = ("productid", "imageid", "designation", "description", LABEL)
 ASK_EVERY = 0.5
-SILENCE = 60.0
+# Seconds of one look for the server, which is repeated; then for an answer.
+LOOK, SILENCE = 2.0, 60.0
+# Of equal texts the first stays: one with a label. Each has its products in the order of their ids.
+LABELLED, UNLABELLED = {LABEL: {"$ne": None}}, {LABEL: None}
 BATCH = 500
 REFUSED = frozenset({13, 18})
 
@@ -61,30 +65,35 @@ class Products:
                     " run transform (docker compose up transform), then cleaning"
                 )
             if not said:
-                print(f"waiting up to {seconds:g} s for transform to complete its products …", file=sys.stderr)
+                print(
+                    f"waiting up to {seconds:g} s for transform to complete its products …", file=sys.stderr, flush=True
+                )
                 said = True
             time.sleep(ASK_EVERY)
 
     def read(self, manifest: Manifest) -> Iterator[Row]:
-        """All products in the order of their ids.
+        """All products: those with a label, then the others, each in the order of their ids.
 
         Raises:
             JobError: They are not, or not any more, those that the manifest names.
         """
-        ids, rows = hashlib.sha256(), 0
-        for product in self._stream():
-            rows += 1
+        rows = 0
+        for wanted in (LABELLED, UNLABELLED):
+            for product in self._stream(wanted, FIELDS):
+                rows += 1
+                yield self._row(product)
+        # Products are added and never changed: as many as are there now were all of these.
+        ids = hashlib.sha256()
+        for product in self._stream({}, ("_id",)):
             ids.update(product["_id"].encode())
-            yield self._row(product)
         if (rows, ids.hexdigest()) != (manifest.rows, manifest.sha256):
             raise JobError(
                 f"the products in {self.where} are not those of their manifest ({rows:,} came, {manifest.rows:,} are"
                 " in it): nothing was written; let transform run to its end, then cleaning again"
             )
 
-    def _stream(self) -> Iterator[dict[str, Any]]:
-        chosen = dict.fromkeys(FIELDS, 1)
-        with _explained(self.where), self._database["products"].find({}, chosen, batch_size=BATCH) as cursor:
+    def _stream(self, wanted: dict[str, Any], fields: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        with _explained(self.where), self._database["products"].find(wanted, fields, batch_size=BATCH) as cursor:
             yield from cursor.sort("_id", 1)
 
     def _row(self, product: dict[str, Any]) -> Row:
@@ -107,6 +116,13 @@ def session(uri: str, wait: float) -> Iterator[Products]:
     """
     try:
         parts = parse_uri(uri)
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+            uri, serverSelectionTimeoutMS=LOOK * 1000, socketTimeoutMS=SILENCE * 1000, appname="cleaning"
+        )
+    except OSError as error:
+        raise SettingError(
+            f"MONGODB_URI names a file that cannot be read ({error.strerror}): correct its tlsCAFile or the like"
+        ) from None
     except (errors.PyMongoError, ValueError):
         # What pymongo says would quote the address, and the password in it.
         raise SettingError(
@@ -115,13 +131,26 @@ def session(uri: str, wait: float) -> Iterator[Products]:
         ) from None
     name = parts["database"] or DATABASE
     where = f"{','.join(f'{host}:{port}' for host, port in parts['nodelist'])}/{name}"
-    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
-        uri, serverSelectionTimeoutMS=wait * 1000, socketTimeoutMS=SILENCE * 1000, appname="cleaning"
-    )
     with client:
-        with _explained(where):
-            client.admin.command("ping")
+        _reach(client, where, wait)
         yield Products(client[name], where)
+
+
+def _reach(client: pymongo.MongoClient[dict[str, Any]], where: str, wait: float) -> None:
+    """Wait for the server to answer."""
+    limit, said = time.monotonic() + wait, False
+    with _explained(where):
+        while True:
+            try:
+                client.admin.command("ping")
+                return
+            except errors.ConnectionFailure:
+                if time.monotonic() >= limit:
+                    raise
+            if not said:
+                print(f"waiting up to {wait:g} s for MongoDB on {where} …", file=sys.stderr, flush=True)
+                said = True
+            time.sleep(ASK_EVERY)
 
 
 @contextmanager
@@ -135,7 +164,8 @@ def _explained(where: str) -> Iterator[None]:
         raise JobError(f"MongoDB on {where} answered: {error}") from None
     except errors.ServerSelectionTimeoutError:
         raise JobError(
-            f"cannot reach MongoDB on {where}: start it (docker compose up -d mongodb, or gigogne up mongodb), or correct MONGODB_URI"
+            f"cannot reach MongoDB on {where}: start it (docker compose up -d mongodb, or gigogne up mongodb), or"
+            " correct MONGODB_URI"
         ) from None
     except errors.PyMongoError as error:
         raise JobError(

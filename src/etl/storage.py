@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ class Folder:
 
     def check(self, wait: float) -> None:
         """Find out whether the bucket can be reached, before any work is done; a server that starts is waited for."""
-        limit = time.monotonic() + wait
+        limit, said = time.monotonic() + wait, False
         with self._explained():
             while True:
                 try:
@@ -46,7 +47,11 @@ class Folder:
                 except exceptions.ConnectionError:
                     if time.monotonic() >= limit:
                         raise
-                    time.sleep(ASK_EVERY)
+                if not said:
+                    where = self._client.meta.endpoint_url
+                    print(f"waiting up to {wait:g} s for S3 on {where} …", file=sys.stderr, flush=True)
+                    said = True
+                time.sleep(ASK_EVERY)
 
     def manifest(self) -> dict[str, Any]:
         """What the manifest says; nothing where there is none, or none that can be read."""
@@ -103,8 +108,8 @@ class Folder:
             raise self._answered(endpoint, error) from None
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise JobError(
-                f"cannot reach S3 on {endpoint} ({type(error).__name__}): start it (docker compose up -d minio, or gigogne up minio),"
-                f" or correct AWS_ENDPOINT_URL; {self.address(MANIFEST)} is left as it was"
+                f"cannot reach S3 on {endpoint} ({type(error).__name__}): start it (docker compose up -d minio, or"
+                f" gigogne up minio), or correct AWS_ENDPOINT_URL; {self.address(MANIFEST)} is left as it was"
             ) from None
         except exceptions.BotoCoreError as error:
             raise JobError(f"S3 on {endpoint} failed: {error}; {self.address(MANIFEST)} is left as it was") from None

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 __all__ = ["BLOCKS", "SPECIFICATION", "clean"]
 
-# Raised with every change of what a text becomes.
-SPECIFICATION = 1
+# Raised with every change of what a text becomes, or of which rows stay.
+SPECIFICATION = 2
 
 # Elements that stand on lines of their own: no word goes on through them. All others are inline, and vanish.
 BLOCKS = frozenset(

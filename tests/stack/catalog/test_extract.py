@@ -100,6 +100,30 @@ def test_a_listing_is_told_by_what_it_says(
     assert catalog.raw_products.count_documents({"prdtypecode": "10"}) == 1
 
 
+def test_rows_from_elsewhere_are_told(run: Run, mongodb_uri: str, catalog: Database[Document], tmp_path: Path) -> None:
+    """Of listings that were there from another source their number is said; the file has its name of outside."""
+    run("data.extract", MONGODB_URI=mongodb_uri, LISTINGS=20)
+    mounted = {"LISTINGS_CSV": write(tmp_path / "listings.csv", HEADER[1:], ("t", "d", 1, 2))}
+    done = run("data.extract", MONGODB_URI=mongodb_uri, LISTINGS_NAME="C:\\data\\X.csv", **mounted)
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1].startswith("20 rows of generator are there too, and become products: to be wi")
+    assert catalog.raw_products.count_documents({"source": "X.csv"}) == 1
+    again = run("data.extract", MONGODB_URI=mongodb_uri, LISTINGS=20)
+    assert again.stderr.startswith("1 rows of X.csv are there too")
+
+
+def test_a_file_is_named_as_outside(run: Run, mongodb_uri: str, catalog: Database[Document], tmp_path: Path) -> None:
+    """An error names the files as their user does, not as a container has them."""
+    x, y = (
+        write(tmp_path / "listings.csv", HEADER, (0, "t", "d", 1, 2)),
+        write(tmp_path / "labels.csv", LABELS, (7, 10)),
+    )
+    names: dict[str, Any] = {"LISTINGS_NAME": "~/X.csv", "LABELS_NAME": "~/Y.csv"}
+    told = refused(run, catalog, mongodb_uri, LISTINGS_CSV=x, LABELS_CSV=y, **names)
+    assert "of LABELS_CSV ~/Y.csv has the index '7', which is not in LISTINGS_CSV ~/X.csv" in told
+    assert str(tmp_path) not in told
+
+
 def test_broken_text_is_replaced_and_said(
     run: Run, mongodb_uri: str, catalog: Database[Document], tmp_path: Path
 ) -> None:
@@ -249,8 +273,8 @@ def test_a_server_that_stays_away(run: Run, relay: MakeRelay, mongodb_uri: str, 
     done = run("data.extract", MONGODB_URI=uri, MONGODB_WAIT=1, LISTINGS=2_300)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[1] == (
-        f"error: cannot reach MongoDB on {way.address} for 1 s: start it (docker compose -f docker-compose-db.yml up "
-        "-d) or correct MONGODB_URI, and run this again"
+        f"error: cannot reach MongoDB on {way.address} for 1 s: start it (docker compose up -d mongodb, or gigogne up "
+        "mongodb) or correct MONGODB_URI, and run this again"
     )
     assert 0 < catalog.raw_products.count_documents({}) < 2_300
     assert run("data.extract", MONGODB_URI=mongodb_uri, LISTINGS=2_300).returncode == 0
@@ -267,11 +291,26 @@ def test_a_server_that_stays_away(run: Run, relay: MakeRelay, mongodb_uri: str, 
         ),
         ("mongodb://admin:se/c:ret@nowhere/x", 2, "percent-encode special characters of the password"),
         ("postgresql://admin:secret@nowhere/x", 2, "MONGODB_URI is not an address that MongoDB understands"),
+        ("mongodb://h/x?authMechanism=SCRAM-SHA-256", 2, "MONGODB_URI is not an address that MongoDB understands"),
+        (
+            "mongodb://admin:secret@h/x?tls=true&tlsCAFile=/nope.pem",
+            2,
+            "MONGODB_URI names a file that cannot be read (No such file or directory): correct its tlsCAFile",
+        ),
         ("mongodb://admin:secret@127.0.0.1:9/x", 1, "cannot reach MongoDB on 127.0.0.1:9 for 1 s: start it"),
         ("mongodb://admin:secret@{}/x?authSource=admin", 1, "refused the user or the password: correct MONGODB_URI"),
         ("mongodb://{}/x", 1, "does not let this user do it: grant the user readWrite on the database x"),
     ],
-    ids=["not-set", "not-encoded", "other-database", "nobody-there", "wrong-password", "no-user"],
+    ids=[
+        "not-set",
+        "not-encoded",
+        "other-database",
+        "no-user-for-mechanism",
+        "no-such-file",
+        "nobody-there",
+        "wrong-password",
+        "no-user",
+    ],
 )
 def test_wrong_addresses(run: Run, mongodb_address: str, uri: str, code: int, told: str) -> None:
     """Each is told by one line, which never holds the password."""

@@ -23,7 +23,12 @@ def test_a_users_own_files(workspace: Workspace, tmp_path: Path) -> None:
     workspace.environment["COMPOSE_PROJECT_NAME"] = f"data-{tmp_path.name.replace('_', '-')[:40]}"
     header = ("", "designation", "description", "productid", "imageid")
     x = write(tmp_path / "X.csv", header, (0, "Vase é", "<p>a\nb</p>", 1, 2), (4, "", "", 3, 4))
-    y = write(tmp_path / "Y.csv", ("", "prdtypecode"), (0, 2060), (4, 10))
+    y = write(tmp_path / "Y.csv", ("", "prdtypecode"), (0, 2060), (9, 10))
+    wrong = workspace.run("-f", "docker-compose-data.yml", "run", LISTINGS_CSV=x, LABELS_CSV=y)
+    assert (
+        f"line 3 of LABELS_CSV {y} has the index '9', which is not in LISTINGS_CSV {x}" in wrong.stdout + wrong.stderr
+    )
+    write(tmp_path / "Y.csv", ("", "prdtypecode"), (0, 2060), (4, 10))
     done = workspace.run("-f", "docker-compose-data.yml", "run", LISTINGS_CSV=x, LABELS_CSV=y)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 rows in | 2 added | 0 already there → catalog.raw_products" in done.stdout

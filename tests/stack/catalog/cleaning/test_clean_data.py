@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pymongo.database import Database
 from tests.conftest import REPOSITORY, Workspace
 from tests.stack.catalog.conftest import Document
 
-from etl.rows import ROWS_IN_CHUNK, Tally, cleaner, in_chunks
+from etl.rows import ROWS_IN_CHUNK, Rows, Tally, cleaner, in_chunks
 
-from .conftest import BUCKET, MODULE, Clean, Target, fill, noise
+from .conftest import BUCKET, MODULE, Clean, Target, fill, key, noise
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -23,7 +25,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def test_products_become_a_parquet_file_that_the_manifest_names(
     clean: Clean, catalog: Database[Document], target: Target
 ) -> None:
-    """Cleaned rows in the order of their ids; of equal ones the first stays, and empty ones go; all is counted."""
+    """Cleaned rows: labelled ones first, in the order of their ids; of equal ones the first stays; all is counted."""
     fill(
         catalog, [("<b>A</b>", "x&amp;<br>y"), ("&nbsp;", "<!-- -->"), ("a", " X&amp;\nY "), ("Été", ""), ("<i>", "d")]
     )
@@ -38,11 +40,24 @@ def test_products_become_a_parquet_file_that_the_manifest_names(
     assert manifest["rows_in"] == 5
     assert manifest["rows_out"] == 3
     assert manifest["rejected"] == {"duplicate": 1, "empty": 1}
-    assert manifest["specification"] == 1
+    assert manifest["specification"] == 2
     stored = catalog["manifests"].find_one()
     assert stored
     assert manifest["source"] == {"sha256": stored["sha256"], "rows": 5}
     assert done.stdout.startswith(f"5 rows in | 3 out | 2 rejected (1 duplicate, 1 empty) → {manifest['object']} (")
+
+
+def test_a_label_that_came_later_stays(clean: Clean, catalog: Database[Document], target: Target) -> None:
+    """Listings were read without labels, then with them: whatever their ids, each stays once, with its label."""
+    fill(catalog, [(f"title {number // 2}", "") for number in range(2_000)])
+    catalog["products"].update_many({}, {"$set": {"prdtypecode": 10}})
+    # The id of every second pair's unlabelled listing comes first, that of the others' second.
+    bare = [key(number) for number in range(2_000) if number % 4 in (0, 3)]
+    catalog["products"].update_many({"_id": {"$in": bare}}, {"$set": {"prdtypecode": None}})
+    done = clean()
+    assert done.returncode == 0, done.stderr
+    assert "2,000 rows in | 1,000 out | 1,000 rejected (1,000 duplicate, 0 empty)" in done.stdout
+    assert {row[4] for row in target.rows()} == {10}
 
 
 def test_a_second_run_changes_nothing(clean: Clean, catalog: Database[Document], target: Target) -> None:
@@ -86,13 +101,32 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> N
     assert written[0][1].kept == 4_000
 
 
+def test_groups_end_by_their_size_too() -> None:
+    """Of long texts a group of little is written before the next ones are taken; of short ones 20,000 rows are."""
+    from etl import parquet
+
+    file, chance = io.BytesIO(), random.Random(42)
+    held: list[int] = []
+
+    def chunks(count: int, characters: int) -> Iterator[Rows]:
+        for number in range(count):
+            # Half of its bytes is what zstd makes of text in hexadecimal.
+            held.append(number * 4 * characters // 2 - file.tell())
+            texts = [chance.randbytes(characters // 2).hex() for _ in range(4)]
+            yield Rows([number] * 4, [number] * 4, ["t"] * 4, texts, [None] * 4)
+
+    parquet.write(chunks(40, 1_000_000), file)
+    assert file.tell() > 75_000_000
+    assert max(held) < parquet.CHARACTERS_IN_GROUP
+
+
 def test_large_descriptions(clean: Clean, catalog: Database[Document], target: Target) -> None:
     """A description of a million characters is a row like any other, hostile or not."""
     large = ["<" * 1_000_000, "é<br>" * 200_000, "&" * 1_000_000, "\u0315\u0300" * 500_000, "<!--" * 250_000]
     fill(catalog, [("title", text) for text in large])
     done = clean()
     assert done.returncode == 0, done.stderr
-    assert [len(row[3]) for row in target.rows()] == [1_000_000, 399_999, 1_000_000, 30, 0]
+    assert [len(row[3]) for row in target.rows()] == [1_000_000, 399_999, 30, 0, 1_000_000]
 
 
 def test_it_waits_for_transform(

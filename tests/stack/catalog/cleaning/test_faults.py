@@ -64,6 +64,12 @@ def test_a_product_without_a_field(clean: Clean, catalog: Database[Document], ta
         ({"MONGODB_URI": ""}, 2, "MONGODB_URI is not set: write mongodb://"),
         ({"MONGODB_URI": "mongodb://u:se@cret@h/d"}, 2, "percent-encode"),
         ({"MONGODB_URI": "postgresql://u:secret@h/d"}, 2, "MONGODB_URI is not an address of MongoDB"),
+        ({"MONGODB_URI": "mongodb://h/d?authMechanism=SCRAM-SHA-256"}, 2, "MONGODB_URI is not an address of MongoDB"),
+        (
+            {"MONGODB_URI": "mongodb://u:secret@h/d?tls=true&tlsCAFile=/nope.pem"},
+            2,
+            "MONGODB_URI names a file that cannot be read (No such file or directory): correct its tlsCAFile",
+        ),
         ({"MONGODB_URI": "mongodb://u:secret@127.0.0.1:1/d"}, 1, "cannot reach MongoDB on 127.0.0.1:1/d: start it"),
         ({"CLEANING_WAIT": "soon"}, 2, "CLEANING_WAIT='soon' is not a whole number"),
         ({"CLEANING_WORKERS": "-1"}, 2, "CLEANING_WORKERS=-1 is too small"),
@@ -83,6 +89,44 @@ def test_what_is_wrong_is_one_line(
     assert_one_line(done, code, message)
     assert "secret" not in done.stderr
     assert target.names() == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("MONGODB_URI", "mongodb://127.0.0.1:1/d", "waiting up to 300 s for MongoDB on 127.0.0.1:1/d …\n"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1", "waiting up to 300 s for S3 on http://127.0.0.1:1 …\n"),
+    ],
+)
+def test_it_says_soon_which_server_it_waits_for(
+    start: Start, catalog: Database[Document], variables: dict[str, object], variable: str, value: str, told: str
+) -> None:
+    """A server that is away is waited for as long as CLEANING_WAIT says, and said long before."""
+    fill(catalog, [("a", "b")])
+    began = time.monotonic()
+    process = start(MODULE, **{**variables, "CLEANING_WAIT": 300, variable: value})
+    assert process.stderr is not None
+    assert process.stderr.readline() == told
+    assert time.monotonic() - began < 30
+    assert process.poll() is None
+
+
+def test_a_server_that_starts_late(start: Start, catalog: Database[Document], variables: dict[str, object]) -> None:
+    """A MongoDB that is not there yet when cleaning begins is found when it is."""
+    fill(catalog, [("a", "b")])
+    address = str(variables["MONGODB_URI"])
+    there = urlsplit(address).netloc.rpartition("@")[2]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    settings = {**variables, "CLEANING_WAIT": 60, "MONGODB_URI": address.replace(there, f"127.0.0.1:{port}")}
+    process = start(MODULE, **settings)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("waiting up to 60 s for MongoDB on ")
+    host, _, number = there.rpartition(":")
+    with relay(host, int(number), most=10_000_000, on=port):
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.startswith("1 rows in | 1 out")
 
 
 def test_the_user_is_refused(clean: Clean, mongodb_uri: str) -> None:
@@ -164,10 +208,10 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *parts: s
 
 
 @contextmanager
-def relay(host: str, port: int, most: int) -> Iterator[int]:
+def relay(host: str, port: int, most: int, on: int = 0) -> Iterator[int]:
     """A port that leads to a server, until so many bytes went either way; from then on nobody gets through."""
     budget, lock = [most], threading.Lock()
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", on))
 
     def pump(source: socket.socket, sink: socket.socket) -> None:
         with source, sink, suppress(OSError):
