@@ -22,7 +22,8 @@ _COMPOSE = """\
 services:
   postgres:
     image: postgres:17
-    command: [-c, fsync=off, -c, max_connections=300]
+    # A scheduler that was killed leaves its connection to the workers that it had forked, with what it had locked.
+    command: [-c, fsync=off, -c, max_connections=300, -c, idle_in_transaction_session_timeout=15s]
     environment: {POSTGRES_USER: airflow, POSTGRES_PASSWORD: airflow}
     ports: ["127.0.0.1:%d:5432"]
     healthcheck: {test: [CMD, pg_isready, -q, -U, airflow], interval: 1s}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -71,7 +72,8 @@ def kept_up(file: str, *names: str) -> Iterator[dict[str, str]]:
             "GIGOGNE_DATA_DIR": data,
             "GIGOGNE_ENGINE": "process",
             "COMPOSE_PROJECT_NAME": Path(data).name.lower().replace("_", "-"),
-            "BIND_ADDRESS": f"127.1.{os.getpid() // 256 % 256}.{os.getpid() % 256}",  # tests run side by side
+            # Tests run side by side, and one of them may have servers of its own beside its session's.
+            "BIND_ADDRESS": f"127.{16 + secrets.randbelow(32)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}",
             "POSTGRES_PASSWORD": PASSWORD,
             "MINIO_ROOT_USER": "stack",
             "MINIO_ROOT_PASSWORD": "stack-secret",

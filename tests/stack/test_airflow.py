@@ -45,6 +45,7 @@ def checkout(workspace: Workspace) -> Workspace:
         "BIND_ADDRESS": address,
         "POSTGRES_PASSWORD": PASSWORD,
         "MINIO_ROOT_PASSWORD": PASSWORD,
+        "MONGO_PASSWORD": PASSWORD,
         "TRANSACTIONS": "2000",
     }
     write_env(workspace, settings)

@@ -46,6 +46,7 @@ def stack(workspace: Workspace) -> Iterator[Workspace]:
         "POSTGRES_PASSWORD": PASSWORD,
         "LOGGER_SQL_URI": f"postgresql://postgres:{ESCAPED}@postgres:5432/mlops",
         "MINIO_ROOT_PASSWORD": "stack-secret",
+        "MONGO_PASSWORD": "stack-secret",
         "TRANSACTIONS": "2000",
     }
     yield workspace

@@ -118,6 +118,20 @@ def test_two_classes_are_told_apart() -> None:
     assert model.predict([("roman livre poche", ""), ("magazine revue", "")]).tolist() == [10, 2280]
 
 
+@pytest.mark.parametrize(
+    ("titles", "said"),
+    [
+        ({10: [f"roman {number}" for number in range(20)], 40: ["console"] * 20}, "two classes need two titles each"),
+        ({10: ["roman", "livre"] * 10, 40: ["console", "manette"] * 10}, "have 4 distinct titles, and 5 are the least"),
+    ],
+)
+def test_titles_that_make_no_folds_are_refused(titles: dict[int, list[str]], said: str) -> None:
+    """Equal titles are in one fold: where one class is left to learn from, or a fold is empty, that is said."""
+    pairs = [((title, "une description"), code) for code, each in titles.items() for title in each]
+    with pytest.raises(JobError, match=said):
+        fit(Examples([text for text, _ in pairs], [code for _, code in pairs]), lambda line: None)
+
+
 def test_evaluation_counts_classes_that_were_not_learned(trained: Classifier) -> None:
     """A held-out listing of an unknown class is a mistake, and its row is in the confusion matrix."""
     known = make_examples(60, seed=5)

@@ -58,6 +58,7 @@ def test_equal_input_makes_equal_bytes() -> None:
     ("variables", "code", "told"),
     [
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, 1, "is it running (docker compose up -d minio"),
+        ({"MLFLOW_TRACKING_URI": "http://user:secret-7@[bad"}, 2, "write http://host:port"),
         ({"SCORING_DATA": "clean/manifest.json"}, 2, "write s3://bucket/path/name"),
         ({"SCORING_TARGET": "/tmp/scores"}, 2, "write s3://bucket/path/name"),
     ],

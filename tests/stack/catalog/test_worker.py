@@ -25,7 +25,7 @@ import pytest
 from arro3.core import Array, DataType, Table
 from arro3.io import read_parquet, write_parquet
 from psycopg import sql
-from tests.stack.catalog.conftest import Relay, environment
+from tests.stack.catalog.conftest import Relay, Run, environment
 from tests.stack.conftest import ESCAPED, S3, kept_up
 
 from ml.queue import ENDED, Request, open_queue
@@ -246,18 +246,24 @@ def test_what_kills_its_workers_is_given_up(stack: Stack) -> None:
 
 def test_requests_that_nobody_knows(stack: Stack) -> None:
     """An unknown kind, unknown words, an address that is none, no data there: each fails, and the next one is done."""
+    other = json.dumps({"object": "s3://catalog/other/scores.parquet", "sha256": "0", "model": {"name": "another"}})
+    client = stack.s3.client()
+    client.put_object(Bucket="catalog", Key="other/manifest.json", Body=other.encode())
+    client.close()
     with open_queue(stack.database()) as queue:
         queue.add("dance", {})
         queue.add("train", {"colour": "red"})
         queue.add("score", {"data": "ftp://somewhere/else.parquet"})
         queue.add("score", {"data": "s3://catalog/nothing/manifest.json"})
         queue.add("score", {"output": "s3://catalog/clean"})
-        when(lambda: all(each.status == "failed" for each in queue.recent(5)))
-        said = [each.said for each in queue.recent(5)]
+        queue.add("score", {"output": "s3://catalog/other"})
+        when(lambda: all(each.status == "failed" for each in queue.recent(6)))
+        said = [each.said for each in queue.recent(6)]
     assert said[1] == "error: train has no colour: it takes data, force"
     assert "names no object on S3" in said[2] and "run cleaning" in said[3]
-    # Cleaning's own manifest is not written over.
-    assert "is not of scores" in said[4]
+    # Cleaning's own manifest is not written over, nor that of another model's scores.
+    assert "is not of scores" in said[4] and "is not of scores" in said[5]
+    assert stack.object("other/manifest.json") == other.encode()
     assert json.loads(stack.object("clean/manifest.json"))["rows_out"] == 240
     assert stack.request("score", "--wait").returncode == 0
 
@@ -312,6 +318,66 @@ def test_many_at_once_make_one_queue(stack: Stack, empty_queue: str) -> None:
     assert [each.returncode for each in workers] == [0, 0]
     taken = [re.findall(r"request (\d+): score, try 1", log) for log in logs]
     assert sorted([*taken[0], *taken[1]]) == ["1", "2", "3", "4"] and all(taken)
+
+
+def test_the_worker_of_this_host_is_asked_for(
+    stack: Stack, empty_queue: str, start: Callable[..., Any], run: Run
+) -> None:
+    """Its health is its own: no tables, or signs of life of another host alone, are no worker."""
+    settings = stack.settings(empty_queue)
+    unmade = run("ml.health", **settings)
+    assert unmade.returncode == 1 and "does not exist" in unmade.stderr and len(unmade.stderr.splitlines()) == 1
+    with psycopg.connect(stack.database(empty_queue), autocommit=True) as connection:
+        assert connection.execute("SELECT to_regnamespace('ml_queue')").fetchone() == (None,)
+        worker = start("ml.worker", **settings)
+        when(lambda: run("ml.health", **settings).returncode == 0)
+        worker.terminate()
+        assert worker.wait(20) == 0
+        connection.execute("UPDATE ml_queue.worker_hosts SET host = 'elsewhere', seen_at = now() + interval '1 minute'")
+        connection.execute("INSERT INTO ml_queue.procrastinate_workers DEFAULT VALUES")
+    dead = run("ml.health", **settings)
+    assert dead.returncode == 1 and "gives no sign of life" in dead.stderr
+
+
+def test_rescue_outlives_an_error_of_the_database(stack: Stack, empty_queue: str, start: Callable[..., Any]) -> None:
+    """Its connection is ended while it waits: what dead workers had is given back all the same, later."""
+    worker = start("ml.worker", **stack.settings(empty_queue))
+    lock = "SELECT pg_advisory_{}lock(hashtext('ml_queue.rescue'))"
+    end = (
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    doing = "UPDATE procrastinate_jobs SET status = 'doing', worker_id = NULL WHERE id = %s"
+    assert "waiting" in worker.stderr.readline()
+    with psycopg.connect(stack.database(empty_queue), autocommit=True) as connection:
+        connection.execute(lock.format(""))
+        when(lambda: connection.execute(end).fetchall())
+        connection.execute(lock.format("un"))
+        connection.execute("SET search_path TO ml_queue")
+        with open_queue(stack.database(empty_queue)) as queue:
+            number = queue.add("dance", {})
+            when(lambda: queue.status(number) == "failed")
+            connection.execute(doing, (number,))
+            when(lambda: any("its worker is gone" in line for _, line in queue.lines(number, 0)), 20)
+    worker.terminate()
+    _, said = worker.communicate(timeout=20)
+    assert "looking for dead workers: the queue in PostgreSQL: terminating connection" in said
+
+
+def test_a_worker_that_is_told_to_stop_ends_soon(stack: Stack, empty_queue: str, start: Callable[..., Any]) -> None:
+    """However late it would be missed: its end takes less than Compose waits, and the request is in the queue again."""
+    relay = Relay(stack.s3.endpoint.removeprefix("http://"), hold_after=0)
+    held = {"AWS_ENDPOINT_URL": f"http://{relay.address}", "WORKER_STALLED_AFTER": "180"}
+    try:
+        worker = start("ml.worker", **{**stack.settings(empty_queue), **held})
+        with open_queue(stack.database(empty_queue)) as queue:
+            number = queue.add("score", {})
+            assert relay.reached.wait(30)
+            worker.terminate()
+            assert worker.wait(18) == 0 and queue.status(number) == "todo"
+    finally:
+        relay.mend()
+        relay.close()
 
 
 def test_the_database_goes_away(stack: Stack, empty_queue: str, start: Callable[..., Any]) -> None:

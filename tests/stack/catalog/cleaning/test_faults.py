@@ -176,7 +176,8 @@ def test_stopped_in_the_middle(
     _, left = psutil.wait_procs(children, timeout=max(0.0, begin + 2 - time.monotonic()))
     assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[kill], err
     assert [each for each in left if each.status() != psutil.STATUS_ZOMBIE] == []
-    assert "Traceback" not in err
+    # Of kill -9 the program hears nothing, so that it cannot keep a child quiet that is just beginning.
+    assert kill == signal.SIGKILL or "Traceback" not in err
     assert target.names() == []
     assert list(tmp_path.iterdir()) == []
     if kill == signal.SIGKILL:

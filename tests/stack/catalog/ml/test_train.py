@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import signal
 import subprocess
 import sys
@@ -9,11 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import psycopg
 import pytest
+from arro3.core import Array, DataType, Table
+from arro3.io import write_parquet
 from tests.stack.catalog.conftest import Relay
 from tests.stack.conftest import ESCAPED, PASSWORD
 
-from .conftest import Listing, Stack, parquet
+from .conftest import MODEL, Listing, Stack, parquet
 
 REPORT = {"confusion_matrix.png", "data_manifest.json", "model_card.md", "per_class.json", "per_class_f1.png"}
 NOWHERE = "127.0.0.1:9"
@@ -77,6 +83,8 @@ def test_any_mlflow_loads_the_champion(stack: Stack, listings: list[Listing], in
         ("AWS_ENDPOINT_URL", f"http://{NOWHERE}", "cannot reach S3 at http://127.0.0.1:9"),
         ("AWS_SECRET_ACCESS_KEY", "wrong", "correct the AWS_ variables"),
         ("MLFLOW_TRACKING_URI", f"http://user:{ESCAPED}@{NOWHERE}", "MLflow at http://127.0.0.1:9: no answer"),
+        ("MLFLOW_TRACKING_URI", f"http://user:{ESCAPED}@127.0.0.1:50x0", "MLflow at http://127.0.0.1:50x0: it says"),
+        ("MLFLOW_TRACKING_URI", f"http://user:x/{ESCAPED} y@{NOWHERE}", "MLflow at http://127.0.0.1:9: it says"),
         ("ML_DATABASE_URI", f"postgresql://postgres:{ESCAPED}@{NOWHERE}/mlops", "cannot reach PostgreSQL on 127.0.0.1"),
         ("TRAINING_DATA", "s3://catalog/nothing/manifest.json", "run cleaning first"),
     ],
@@ -98,6 +106,75 @@ def test_a_file_that_is_not_the_manifests_is_refused(stack: Stack, listings: lis
     )
     stack.put_object("changed/manifest.json", b'{"object": 1')
     assert "is no manifest of cleaning" in failed(stack.train(TRAINING_DATA="s3://catalog/changed/manifest.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "said"),
+    [
+        ("description", Array(["x", None] * 3, DataType.string()), "other values in description"),
+        ("designation", Array(range(6), DataType.int64()), "other values in designation"),
+        ("productid", Array([str(number) for number in range(6)], DataType.string()), "other values in productid"),
+        ("prdtypecode", Array([10.0] * 6, DataType.float64()), "other values in prdtypecode"),
+    ],
+)
+def test_columns_of_another_shape_are_refused(stack: Stack, name: str, column: Array, said: str) -> None:
+    """A Parquet file with other types, or with texts missing, is one line that names the column."""
+    columns: dict[str, Array] = {
+        "productid": Array(range(6), DataType.int64()),
+        "designation": Array(["roman"] * 6, DataType.string()),
+        "description": Array([""] * 6, DataType.string()),
+        "prdtypecode": Array([10, 40] * 3, DataType.int32()),
+    }
+    file = io.BytesIO()
+    write_parquet(Table.from_pydict({**columns, name: column}), file)
+    sha256 = hashlib.sha256(file.getvalue()).hexdigest()
+    manifest = {"rows_out": 6, "sha256": sha256, "object": "s3://catalog/other/products.parquet"}
+    stack.put_object("other/products.parquet", file.getvalue())
+    stack.put_object("other/manifest.json", json.dumps(manifest).encode())
+    assert said in failed(stack.train(TRAINING_DATA="s3://catalog/other/manifest.json"))
+
+
+def test_a_lock_that_is_lost_registers_nothing(stack: Stack, listings: list[Listing]) -> None:
+    """A trainer whose connection to PostgreSQL ended while it worked may not be alone: it makes no version."""
+    stack.put(listings)
+    relay = Relay(stack.mlflow, hold_after=40_000)
+    try:
+        with stack.start(MLFLOW_TRACKING_URI=f"http://{relay.address}") as trainer:
+            assert relay.reached.wait(60)
+            with psycopg.connect(stack.settings["ML_DATABASE_URI"], autocommit=True) as connection:
+                held = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ml.train'"
+                assert connection.execute(held).fetchall() == [(True,)]
+            relay.mend()
+            out, err = trainer.communicate(timeout=60)
+    finally:
+        relay.close()
+    assert "lost the connection to PostgreSQL" in failed(subprocess.CompletedProcess([], trainer.returncode, out, err))
+    assert stack.versions() == [] and stack.runs() == []
+
+
+def test_a_damaged_version_without_a_decision_is_trained_anew(stack: Stack, listings: list[Listing]) -> None:
+    """Its trainer was killed before the decision, and its files changed: another version takes its place."""
+    stack.put(listings)
+    assert stack.train().returncode == 0
+    stack.ask("model-versions/delete-tag", {"name": MODEL, "version": "1", "key": "promotion"}, method="DELETE")
+    for key in stack.keys("mlflow", ""):
+        if key.endswith("weights.npz"):
+            stack.put_object(key, b"not these", bucket="mlflow")
+    done = stack.train()
+    assert done.returncode == 0, done.stderr
+    assert "version 1 of catalog-classifier is damaged" in done.stderr
+    assert done.stdout.startswith("catalog-classifier version 2 registered") and stack.champion() == 2
+    assert "version 2 was trained before" in stack.train().stdout
+
+
+def test_the_run_of_a_version_that_a_person_deleted_stays(stack: Stack, listings: list[Listing]) -> None:
+    """Only what a killed trainer left is removed: a finished run keeps its figures."""
+    stack.put(listings)
+    assert stack.train().returncode == 0
+    (before,) = stack.runs()
+    stack.ask("model-versions/delete", {"name": MODEL, "version": "1"}, method="DELETE")
+    assert stack.train().returncode == 0
+    assert before["info"]["run_id"] in {run["info"]["run_id"] for run in stack.runs()} and len(stack.runs()) == 2
 
 
 @pytest.mark.parametrize("passes", [20_000, pytest.param(60_000, marks=pytest.mark.full)])
