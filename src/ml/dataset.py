@@ -16,11 +16,12 @@ from ml.storage import MissingObjectError, Storage
 __all__ = ["Examples", "Manifest", "Rows", "Split", "read_manifest", "read_rows", "split"]
 
 COLUMNS = ("productid", "designation", "description", "prdtypecode")
-# One listing in five is held out, by its product id alone: whatever else changes, no model ever trains on it.
+# One listing in five is held out, by its product id alone: whatever else changes, no model ever trains on this id.
 HELD_OUT_ONE_IN = 5
 # Fewer examples of a class than this are too few to learn it and to judge it by five folds.
 LEAST_OF_A_CLASS = 5
 MAGIC = b"PAR1"
+SHAPE = "whole numbers (productid, prdtypecode) and texts, none of them missing but codes"
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,28 @@ def _columns(body: bytes, address: str) -> dict[str, list[Any]]:
     if missing:
         found = ", ".join(table.column_names)
         raise JobError(f"{address} has no column {', '.join(missing)} (it has {found}): write it with cleaning")
-    return {name: list(table[name].to_pylist()) for name in COLUMNS}
+    columns = {name: table[name] for name in COLUMNS}
+    wrong = [name for name, column in columns.items() if not _fits(name, column)]
+    if wrong:
+        raise JobError(f"{address} has other values in {', '.join(wrong)} than {SHAPE}: write it with cleaning")
+    return {name: list(column.to_pylist()) for name, column in columns.items()}
+
+
+def _fits(name: str, column: Any) -> bool:
+    """Whether a column has the type that cleaning writes, and a value in each row; a code may be missing."""
+    from arro3.core import DataType
+
+    kind = column.type
+    if name == "prdtypecode":
+        return DataType.is_integer(kind) or DataType.is_null(kind)
+    fits = DataType.is_integer(kind) if name == "productid" else _is_text(kind)
+    return fits and column.null_count == 0
+
+
+def _is_text(kind: Any) -> bool:
+    from arro3.core import DataType
+
+    return DataType.is_string(kind) or DataType.is_large_string(kind) or DataType.is_string_view(kind)
 
 
 def split(rows: Rows) -> Split:
@@ -161,7 +183,7 @@ def split(rows: Rows) -> Split:
 
 
 def is_held_out(productid: int) -> bool:
-    """Whether models are judged on this product and never trained on it: a hash of its id, no chance."""
+    """Whether models are judged on this product id and never trained on it: a hash of it, no chance."""
     return hashlib.sha256(str(productid).encode()).digest()[0] % HELD_OUT_ONE_IN == 0
 
 

@@ -26,7 +26,7 @@ from sklearn.svm import LinearSVC
 from ml.classifier import Classifier, Terms
 from ml.dataset import Examples
 from ml.features import BLOCKS, Block
-from ml.job import Progress
+from ml.job import JobError, Progress
 
 __all__ = ["PARAMETERS", "CrossValidation", "fit", "learn"]
 
@@ -76,7 +76,11 @@ class Counted:
 
 
 def fit(examples: Examples, progress: Progress) -> tuple[Classifier, CrossValidation]:
-    """A classifier of these examples, and what cross-validation says of such classifiers."""
+    """A classifier of these examples, and what cross-validation says of such classifiers.
+
+    Raises:
+        JobError: Their titles are too few, or too unevenly spread over the classes, to be parted into folds.
+    """
     counted = [_count(block, examples.texts) for block in BLOCKS]
     progress(f"{sum(len(each.terms) for each in counted):,} terms in {len(examples):,} texts")
     _, targets = np.unique(examples.codes, return_inverse=True)
@@ -154,8 +158,7 @@ def _cross_validate(
     counted: Sequence[Counted], targets: npt.NDArray[np.intp], texts: Sequence[tuple[str, str]], progress: Progress
 ) -> CrossValidation:
     """Each fold is judged by a machine that saw the others; equal titles are in one fold."""
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    _, titles = np.unique([title for title, _ in texts], return_inverse=True)
+    folds = _folds(targets, texts)
     scores = np.zeros((len(targets), targets.max() + 1))
 
     def judge(learned: npt.NDArray[np.intp], judged: npt.NDArray[np.intp]) -> float:
@@ -173,8 +176,28 @@ def _cross_validate(
 
     # One after the other: the solver's random numbers are one sequence for the whole process, so that two at once would
     # make models that differ in their last digits from run to run.
-    f1 = tuple(judge(learned, judged) for learned, judged in folds.split(targets, targets, titles))
+    f1 = tuple(judge(learned, judged) for learned, judged in folds)
     return CrossValidation(f1, _temperature(scores, targets))
+
+
+def _folds(
+    targets: npt.NDArray[np.intp], texts: Sequence[tuple[str, str]]
+) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """The rows to learn from and the rows to judge by, of each fold."""
+    names, titles = np.unique([title for title, _ in texts], return_inverse=True)
+    if len(names) < FOLDS:
+        raise JobError(
+            f"the listings to learn from have {len(names)} distinct titles, and {FOLDS} are the least: "
+            "extract more listings"
+        )
+    parted = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    folds = list(parted.split(targets, targets, titles))
+    if any(not len(judged) or len(np.unique(targets[learned])) < 2 for learned, judged in folds):
+        raise JobError(
+            f"the classes have too few distinct titles to be judged by {FOLDS} folds: two classes need two titles each "
+            "at least; extract more listings"
+        )
+    return folds
 
 
 def _temperature(scores: npt.NDArray[np.float64], targets: npt.NDArray[np.intp]) -> float:

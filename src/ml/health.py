@@ -1,4 +1,4 @@
-"""`python -m ml.health`: end with 0 while a worker gives signs of life to the queue."""
+"""`python -m ml.health`: end with 0 while the worker of this container gives signs of life to the queue."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Look for a worker's heartbeat."""
+    """Look for the worker's sign of life."""
     settings = Settings.read()
-    with open_queue(settings.database_uri) as queue:
-        if not queue.served():
-            raise JobError(f"no worker has given a sign of life for {stalled_after()} seconds: restart ml-worker")
+    with open_queue(settings.database_uri, prepare=False) as queue:
+        if not queue.served_here():
+            raise JobError(f"this worker gives no sign of life since {stalled_after()} seconds: restart ml-worker")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,7 +42,11 @@ CREATE TABLE IF NOT EXISTS request_lines (
     said_at timestamptz NOT NULL DEFAULT now(),
     line text NOT NULL
 );
-CREATE INDEX IF NOT EXISTS request_lines_job_id ON request_lines (job_id, id)
+CREATE INDEX IF NOT EXISTS request_lines_job_id ON request_lines (job_id, id);
+CREATE TABLE IF NOT EXISTS worker_hosts (
+    host text PRIMARY KEY,
+    seen_at timestamptz NOT NULL DEFAULT now()
+)
 """
 RECENT = """
 SELECT id, task_name, status::text, attempts,
@@ -49,6 +54,7 @@ SELECT id, task_name, status::text, attempts,
 FROM procrastinate_jobs AS job WHERE queue_name = %s ORDER BY id DESC LIMIT %s
 """
 ALIVE = "SELECT EXISTS (SELECT FROM procrastinate_workers WHERE last_heartbeat > now() - make_interval(secs => %s))"
+ALIVE_HERE = "SELECT EXISTS (SELECT FROM worker_hosts WHERE host = %s AND seen_at > now() - make_interval(secs => %s))"
 
 
 @dataclass(frozen=True)
@@ -141,13 +147,17 @@ class Queue:
         return self._connection.execute(query, (request, after)).fetchall()
 
     def served(self) -> bool:
-        """Whether a worker is alive."""
+        """Whether a worker is alive, wherever it is."""
         return self._connection.execute(ALIVE, (stalled_after(),)).fetchone() == (True,)
+
+    def served_here(self) -> bool:
+        """Whether the worker of this host, this container that is, is alive."""
+        return self._connection.execute(ALIVE_HERE, (socket.gethostname(), stalled_after())).fetchone() == (True,)
 
 
 @contextmanager
-def open_queue(database_uri: str) -> Iterator[Queue]:
-    """The queue, whose tables are made where they are missing.
+def open_queue(database_uri: str, *, prepare: bool = True) -> Iterator[Queue]:
+    """The queue, whose tables are made where they are missing; not so by who only looks.
 
     Raises:
         JobError: PostgreSQL does not answer, or refuses.
@@ -155,7 +165,8 @@ def open_queue(database_uri: str) -> Iterator[Queue]:
     address = conninfo(database_uri)
     try:
         with psycopg.connect(address, autocommit=True) as connection:
-            _prepare(connection)
+            if prepare:
+                _prepare(connection)
             yield Queue(address, connection)
     except (psycopg.Error, ConnectorException) as error:
         raise explain(error) from None

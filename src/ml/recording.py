@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +45,20 @@ class Trained:
         return {**self.evaluation.metrics, **cross_validated, "training_seconds": time.time() - self.began}
 
 
-def record(registry: Registry, trained: Trained, fingerprint: Fingerprint) -> Any:
-    """Log a training and register its model; return the new version. On any failure nothing of it stays."""
+def record(registry: Registry, trained: Trained, fingerprint: Fingerprint, check: Callable[[], None]) -> Any:
+    """Log a training and register its model; return the new version. On any failure nothing of it stays.
+
+    Raises:
+        JobError: MLflow failed; or `check` did, which looks whether the model's lock is held still.
+    """
+    check()
     experiment, client = registry.experiment(), registry.client
     f1 = f"{trained.evaluation.metrics['held_out_f1_weighted']:.6f}"
     with registry.asking("log a run to"), _run(client, experiment, trained, fingerprint) as run_id:
         model = _log_model(client, experiment, run_id, trained, fingerprint)
         _log_figures(client, run_id, model, trained)
-        client.set_terminated(run_id)
-        return client.create_model_version(
+        check()
+        version = client.create_model_version(
             MODEL,
             f"models:/{model.model_id}",
             run_id,
@@ -61,13 +66,20 @@ def record(registry: Registry, trained: Trained, fingerprint: Fingerprint) -> An
             model_id=model.model_id,
             await_creation_for=0,
         )
+        # Last: of a run that is finished, nothing is left to be removed.
+        client.set_terminated(run_id)
+        return version
 
 
 def remove_unfinished(registry: Registry, fingerprint: Fingerprint) -> int:
-    """Remove what killed trainers of this model left; return how many runs. Only for who holds the model's lock."""
+    """Remove what killed trainers of this model left; return how many runs. Only for who holds the model's lock.
+
+    A finished run without a version is none of those: a person has deleted its version, and may want its figures.
+    """
     experiment = registry.experiment()
     with registry.asking("search the runs of"):
-        runs = [str(run.info.run_id) for run in registry.client.search_runs([experiment], fingerprint.query)]
+        found = registry.client.search_runs([experiment], fingerprint.query)
+        runs = [str(run.info.run_id) for run in found if run.info.status != "FINISHED"]
         left = [run_id for run_id in runs if not _versions(registry.client, run_id)]
         for run_id in left:
             _remove(registry.client, run_id, experiment)

@@ -6,13 +6,13 @@ An error of MLflow is one line that says what was asked and what to do.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ml.classifier import Classifier, ModelError
 from ml.job import JobError
@@ -36,6 +36,8 @@ MANNERS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 MISSING = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+# Up to the last @ of the word: a password that is not percent-encoded may have an @ or a / in it.
+USER = re.compile(r"//\S*@")
 
 
 class NoChampionError(JobError):
@@ -96,7 +98,7 @@ class Registry:
             os.environ.setdefault(name, value)
         import mlflow
 
-        self.address = _without_password(tracking_uri)
+        self._uri, self.address = tracking_uri, _without_password(tracking_uri)
         # Downloads by the name of a model take the address from here alone.
         mlflow.set_tracking_uri(tracking_uri)
         mlflow.set_registry_uri(tracking_uri)
@@ -114,7 +116,8 @@ class Registry:
             raise JobError(f"cannot {what} MLflow at {self.address}: {self._told(error)}") from None
 
     def _told(self, error: Exception) -> str:
-        said = str(error)
+        # The libraries quote an address that they cannot read; one with a blank in it is more than a word.
+        said = USER.sub("//", str(error).replace(self._uri, self.address))
         if "Invalid Host header" in said:
             return "it knows itself under another name; add this one to its MLFLOW_SERVER_ALLOWED_HOSTS"
         if any(
@@ -198,5 +201,5 @@ class Registry:
 
 def _without_password(address: str) -> str:
     """Where a server is, without what stands before an @."""
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('/')[0]}"

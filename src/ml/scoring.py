@@ -91,13 +91,15 @@ def _known(storage: Storage, target: str, source: Source, champion: Registered) 
     where = f"{target}/{_name(source, champion)}"
     try:
         manifest = json.loads(storage.get(f"{target}/manifest.json"))
-        # Another program's manifest must not be written over.
-        if manifest["model"]["name"] != MODEL or manifest["object"] != where:
+        if manifest["model"]["name"] != MODEL:
+            raise ValueError(MODEL)
+        if manifest["object"] != where:
             return ""
         return where if hashlib.sha256(storage.get(where)).hexdigest() == manifest["sha256"] else ""
     except MissingObjectError:
         return ""
     except (ValueError, KeyError, TypeError):
+        # Another program's manifest must not be written over.
         raise JobError(f"{target}/manifest.json is not of scores: name another place by SCORING_TARGET") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from ml.job import SettingError, flag, text
 
@@ -33,9 +34,16 @@ class Settings:
             SettingError: A variable has a value that cannot be used.
         """
         tracking, database = text("MLFLOW_TRACKING_URI", TRACKING), text("ML_DATABASE_URI", DATABASE)
-        if not tracking.startswith(("http://", "https://")):
+        if not _is_http(tracking):
             raise SettingError("MLFLOW_TRACKING_URI is not the address of an MLflow server: write http://host:port")
         if not SCHEME.match(database):
             raise SettingError(f"ML_DATABASE_URI does not begin with postgresql://: write {DATABASE}")
         database = SCHEME.sub("postgresql://", database, count=1)
         return cls(text("TRAINING_DATA", DATA), tracking, database, flag("TRAIN_FORCE"))
+
+
+def _is_http(address: str) -> bool:
+    try:
+        return urlsplit(address).scheme in {"http", "https"}
+    except ValueError:  # a bracket that is not closed, in a password say
+        return False

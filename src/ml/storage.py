@@ -92,5 +92,6 @@ class Storage:
             return JobError(f"S3 at {where} answers {code} for {address}: {message}")
         if isinstance(error, BotoCoreError | OSError):
             told = f"cannot reach S3 at {where} for {address}: {type(error).__name__}"
-            return JobError(f"{told}; is it running (docker compose up -d minio, or gigogne up minio), and is AWS_ENDPOINT_URL right?")
+            start = "docker compose up -d minio, or gigogne up minio"
+            return JobError(f"{told}; is it running ({start}), and is AWS_ENDPOINT_URL right?")
         raise error

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ml import classifier, dataset, features, fitting
+from ml.classifier import ModelError
 from ml.dataset import Manifest, Split, read_manifest, read_rows, split
 from ml.evaluation import evaluate
 from ml.features import BLOCKS
@@ -68,19 +69,20 @@ def train(settings: Settings, *, progress: Progress) -> Outcome:
     registry.experiment()
     # Two trainers of the same model take turns, so that the second one finds the version of the first.
     name = f"training of {MODEL} {fingerprint.data_sha256} {fingerprint.config_sha256}"
-    with locked(settings.database_uri, name, progress):
+    with locked(settings.database_uri, name, progress) as check:
         found = None if settings.force else registry.find(fingerprint)
         if found is not None and DECISION in found.tags:
             return _outcome(registry, found, manifest, existing=True)
         parted = split(read_rows(storage, manifest.object, manifest.sha256))
-        if found is not None:
-            # Whoever registered it ended before the decision.
-            candidate = registry.load(found)
-        else:
+        # Whoever registered it ended before the decision.
+        candidate = None if found is None else _load(registry, found, progress)
+        if candidate is None:
             removed = remove_unfinished(registry, fingerprint)
             if removed:
                 progress(f"removed {removed} unfinished runs of trainers that were killed")
-            candidate, found = _register(registry, manifest, parted, fingerprint, began, progress)
+            trained = _train(registry, manifest, parted, began, progress)
+            version = record(registry, trained, fingerprint, check)
+            candidate = Registered(int(version.version), str(version.run_id), trained.classifier)
         decide(settings, registry, candidate, parted.held_out, progress)
         return _outcome(registry, registry.version(candidate.version), manifest, existing=False)
 
@@ -95,17 +97,23 @@ def config_sha256() -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _register(
-    registry: Registry, manifest: Manifest, parted: Split, fingerprint: Fingerprint, began: float, progress: Progress
-) -> tuple[Registered, Any]:
-    """Train, evaluate and record."""
+def _load(registry: Registry, version: Any, progress: Progress) -> Registered | None:
+    """A version that was found; None for a damaged one, in whose place another is made."""
+    try:
+        return registry.load(version)
+    except ModelError as error:
+        progress(f"version {version.version} of {MODEL} is damaged: {error}; training it anew")
+        return None
+
+
+def _train(registry: Registry, manifest: Manifest, parted: Split, began: float, progress: Progress) -> Trained:
+    """Train and evaluate."""
     unlabelled = f", {parted.unlabelled:,} unlabelled" if parted.unlabelled else ""
     progress(f"{len(parted.training):,} listings to learn from, {len(parted.held_out):,} held out{unlabelled}")
     model, validation = fit(parted.training, progress)
     evaluation = evaluate(model, parted.held_out)
     progress(f"held out: weighted F1 {evaluation.metrics['held_out_f1_weighted']:.3f}; logging to {registry.address}")
-    version = record(registry, Trained(model, manifest, parted, validation, evaluation, began), fingerprint)
-    return Registered(int(version.version), str(version.run_id), model), version
+    return Trained(model, manifest, parted, validation, evaluation, began)
 
 
 def _outcome(registry: Registry, version: Any, manifest: Manifest, *, existing: bool) -> Outcome:

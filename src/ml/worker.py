@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from typing import Any
 
+import psycopg
 from procrastinate import App, JobContext, PsycopgConnector, RetryDecision
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
@@ -32,10 +34,16 @@ __all__ = ["main"]
 # How often a request is begun whose workers die, or whose program is killed: it may be what kills them.
 TRIES = 5
 POLL_SECONDS = 2.0
+# Seconds that a request has to end after SIGTERM, at most, and its program after its own: less than Compose waits.
+LONGEST_GRACE = 5.0
 # Seconds to wait for a connection to the database.
 CONNECT_SECONDS = 10.0
 SAY = "INSERT INTO request_lines (job_id, line) VALUES (%(job)s, %(line)s)"
 RESCUE_LOCK = "SELECT pg_advisory_xact_lock(hashtext('ml_queue.rescue'))"
+SIGN = """
+WITH gone AS (DELETE FROM worker_hosts WHERE seen_at < now() - interval '1 day' AND host <> %(host)s)
+INSERT INTO worker_hosts (host) VALUES (%(host)s) ON CONFLICT (host) DO UPDATE SET seen_at = now()
+"""
 LONGEST_LINE = 2000
 # The exit code of our programs when SIGTERM ends them.
 STOPPED = 143
@@ -94,25 +102,29 @@ async def serve(database_uri: str) -> None:
     """Take requests up, and those of dead workers too."""
     patience = stalled_after()
     # After SIGTERM there are no signs of life: the worker must be gone before it is missed.
-    grace = patience / 6
+    grace = min(patience / 6, LONGEST_GRACE)
     connector = PsycopgConnector(conninfo=conninfo(database_uri), min_size=2, max_size=4, timeout=CONNECT_SECONDS)
     app = make_app(connector)
     for name, kind in KINDS.items():
         _add_task(app, name, kind, grace)
     async with app.open_async():
         log.info("waiting for requests")
-        rescuer = asyncio.create_task(_rescue(app, patience))
         try:
-            await app.run_worker_async(
-                queues=[QUEUE],
-                concurrency=1,
-                fetch_job_polling_interval=POLL_SECONDS,
-                shutdown_graceful_timeout=grace,
-                update_heartbeat_interval=patience / 3,
-                stalled_worker_timeout=patience,
-            )
-        finally:
-            rescuer.cancel()
+            # Neither goes on without the other: a worker that rescues nothing would look well for ever.
+            async with asyncio.TaskGroup() as group:
+                rescuer = group.create_task(_rescue(app, patience))
+                await app.run_worker_async(
+                    queues=[QUEUE],
+                    concurrency=1,
+                    fetch_job_polling_interval=POLL_SECONDS,
+                    shutdown_graceful_timeout=grace,
+                    update_heartbeat_interval=patience / 3,
+                    stalled_worker_timeout=patience,
+                )
+                rescuer.cancel()
+        except ExceptionGroup as failed:
+            error = failed.exceptions[0]
+            raise error from error.__cause__
     log.info("stopped")
 
 
@@ -179,10 +191,13 @@ async def _stop(process: subprocess.Popen[str], grace: float) -> None:
 
 
 async def _rescue(app: App, patience: int) -> None:
-    """Give back what dead workers had, again and again; what has killed several of them fails."""
+    """Give a sign of life, and back what dead workers had, again and again; what has killed several of them fails."""
     while True:
-        with suppress(ConnectorException):
+        try:
+            await app.connector.execute_query_async(SIGN, host=socket.gethostname())
             await _rescue_once(app, patience)
+        except (ConnectorException, psycopg.Error) as error:  # the pool's own errors are psycopg's
+            log.warning("looking for dead workers: %s", explain(error))
         await asyncio.sleep(patience / 3)
 
 
