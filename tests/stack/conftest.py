@@ -88,7 +88,7 @@ def kept_up(file: str, *names: str) -> Iterator[dict[str, str]]:
             text=True,
         )
         try:
-            yield _addresses(up, len(names))
+            yield _addresses(up, set(names))
         finally:
             up.send_signal(signal.SIGINT)
             up.communicate(timeout=60)
@@ -100,17 +100,18 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _addresses(up: subprocess.Popen[str], count: int) -> dict[str, str]:
+def _addresses(up: subprocess.Popen[str], names: set[str]) -> dict[str, str]:
     """Where the servers are, once all are healthy."""
     assert up.stdout is not None
     found: dict[str, str] = {}
-    healthy = 0
+    healthy: set[str] = set()
     for line in up.stdout:
         event = json.loads(line)
         if event["event"] == "started":
             found[event["service"]] = event["address"]
-        healthy += event["event"] == "healthy"
-        if healthy == count:
+        if event["event"] == "healthy":
+            healthy.add(event["service"])  # a busy server may be healthy, unhealthy, and healthy again
+        if healthy >= names:
             return found
     raise RuntimeError("gigogne up ended before its servers were healthy")
 

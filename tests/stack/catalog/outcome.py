@@ -92,13 +92,14 @@ def served(stack: Workspace) -> Iterator[None]:
         assert up.stdout is not None
         try:
             heard: list[str] = []
-            while sum(json.loads(line)["event"] == "healthy" for line in heard) < len(SERVERS):
+            while {e["service"] for e in map(json.loads, heard) if e["event"] == "healthy"} < set(SERVERS):
                 heard.append(up.stdout.readline())
                 assert heard[-1], "".join(heard) + (up.stderr.read() if up.stderr else "")
             yield
         finally:
             up.send_signal(signal.SIGINT)
-            up.communicate(timeout=60)
+            # Shown where the test fails: whether a server ended, and came back.
+            print("".join(line for line in up.communicate(timeout=60)[0].splitlines(True) if '"output"' not in line))
 
 
 def run(stack: Workspace, *before: str, **environment: str) -> dict[str, Any]:
