@@ -231,7 +231,8 @@ def test_a_component_dies(stage: Stage, airflow: Airflow, dead: list[str]) -> No
     for name in dead:
         airflow.kill(name, alone=name == "scheduler")  # whose workers go on, as they do elsewhere
     airflow.restart(*dead)
-    time.sleep(5)  # in which a scheduler adopts or resets what the dead one had
+    # In which PostgreSQL ends the transactions of a dead scheduler, and the new one adopts or resets what that had.
+    time.sleep(20)
     for each in (blocking, deferred):
         each.go()
     deferred.came_to_its_end(attempt=1)
