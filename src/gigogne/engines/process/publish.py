@@ -3,11 +3,12 @@
     python -m gigogne.engines.process.publish DIRECTORY [--everywhere] 127.0.0.1:8080=127.64.3.7:8000 …
 
 DIRECTORY is the service's own, with its status file: a relay outlives the supervisor as the service does, and ends
-with it. With `--everywhere` the service itself listens on every address of this machine.
+with it. With `--everywhere` the service itself may listen on every address of this machine.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -30,6 +31,8 @@ PUBLISHED = "published"
 _POLL = 0.05
 # A relay may have to wait until that of the try before has let go of the port.
 _PATIENCE = 5.0
+# How often it looks whether a port has become free that the service has itself, or a stranger for a while.
+_LONG_POLL = 0.5
 
 
 def publish(ports: Mapping[Endpoint, Endpoint], directory: Path, *, everywhere: bool) -> subprocess.Popen[bytes] | None:
@@ -38,7 +41,7 @@ def publish(ports: Mapping[Endpoint, Endpoint], directory: Path, *, everywhere: 
     Args:
         ports: Where to listen → where the service is.
         directory: The service's own directory.
-        everywhere: Whether the service listens on every address itself, and so may be there already.
+        everywhere: Whether the service may listen on every address itself, and so be there already.
     """
     pairs = [f"{at}={target}" for at, target in ports.items() if at != target]
     if not pairs:
@@ -63,13 +66,17 @@ def _answers(at: Endpoint) -> bool:
 
 
 def _relay(at: Endpoint, target: Endpoint, everywhere: bool, listens: threading.Semaphore) -> None:
-    """Listen, unless the service, which listens on every address, turns out to be there itself."""
+    """Listen, as soon as nobody else does.
+
+    A service that listens on every address is there itself, and stays; a stranger that does may be gone one day.
+    """
+    patience, poll = _PATIENCE, _POLL
     if everywhere and at.port == target.port:
         while not _answers(target):
             time.sleep(_POLL)
         if _answers(at):
-            return
-    deadline = time.monotonic() + _PATIENCE
+            patience, poll = math.inf, _LONG_POLL
+    deadline = time.monotonic() + patience
     while True:
         try:
             listener = _listen(at)
@@ -79,7 +86,7 @@ def _relay(at: Endpoint, target: Endpoint, everywhere: bool, listens: threading.
                 sys.stderr.write(f"cannot listen on {at}: {error.strerror}\n")
                 listens.release()
                 return
-            time.sleep(_POLL)
+            time.sleep(poll)
     listens.release()
     accept_for(listener, f"tcp:{target}")
 
