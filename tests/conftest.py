@@ -6,14 +6,16 @@ import functools
 import gc
 import importlib.metadata
 import importlib.util
+import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,6 +170,33 @@ class Workspace:
     def volume(self, name: str) -> Path:
         """The directory of a named volume, by its real name."""
         return Path(self.environment["GIGOGNE_DATA_DIR"]) / "volumes" / name
+
+
+@contextmanager
+def healthy(up: subprocess.Popen[str], *names: str) -> Iterator[dict[str, str]]:
+    """The addresses of servers that `gigogne up --json` starts, once each of these is healthy; Ctrl-C in the end.
+
+    Raises:
+        AssertionError: It ended before; what it said.
+    """
+    assert up.stdout is not None
+    said: list[str] = []
+    addresses: dict[str, str] = {}
+    there: set[str] = set()
+    try:
+        while not there >= set(names):
+            said.append(up.stdout.readline())
+            assert said[-1], "".join(said[-20:]) + (up.stderr.read() if up.stderr else "")
+            event = json.loads(said[-1])
+            if event["event"] == "started":
+                addresses[event["service"]] = event["address"]
+            if event["event"] == "healthy":
+                there.add(event["service"])  # a busy server may be healthy, unhealthy, and healthy again
+        yield addresses
+    finally:
+        up.send_signal(signal.SIGINT)
+        # Shown where the test fails: whether a server ended, and came back.
+        print("".join(line for line in up.communicate(timeout=60)[0].splitlines(True) if '"output"' not in line))
 
 
 @pytest.fixture

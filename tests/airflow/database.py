@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from tests.conftest import healthy
 
 __all__ = ["Database", "running_database"]
 
@@ -75,18 +74,15 @@ def running_database(port: int) -> Iterator[Database]:
             "GIGOGNE_ENGINE": "process",
             "COMPOSE_PROJECT_NAME": Path(folder).name.lower().replace("_", "-"),
         }
-        with subprocess.Popen(
-            [sys.executable, "-m", "gigogne", "up", "--json", "postgres"],
-            cwd=folder,
-            env={**os.environ, **settings},
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as up:
-            try:
-                assert up.stdout is not None
-                assert any(json.loads(line)["event"] == "healthy" for line in up.stdout), "PostgreSQL is not healthy"
-                yield Database(port)
-            finally:
-                up.send_signal(signal.SIGINT)
-                up.communicate(timeout=60)
+        with (
+            subprocess.Popen(
+                [sys.executable, "-m", "gigogne", "up", "--json", "postgres"],
+                cwd=folder,
+                env={**os.environ, **settings},
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            ) as up,
+            healthy(up, "postgres"),
+        ):
+            yield Database(port)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from docker import DockerClient
 from tests.airflow.conftest import Deploy
 from tests.airflow.deployed import Deployed, Project, lives
 from tests.airflow.server import EMPTY, Airflow, wait_until
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, healthy
 from tests.scenarios.docked import containers, leases
 from tests.stack.conftest import S3
 
@@ -151,19 +150,8 @@ def fraud(airflow: Airflow, request: pytest.FixtureRequest) -> Iterator[Deployed
 @contextmanager
 def _s3(deployed: Deployed) -> Iterator[S3]:
     """The S3 server of a project, kept up."""
-    up = deployed.beside.start("up", "--json", "minio")
-    try:
-        assert up.stdout is not None
-        events = (json.loads(line) for line in up.stdout)
-        seen = {}
-        for event in events:
-            seen[event["event"]] = event
-            if event["event"] == "healthy":
-                break
-        yield S3(f"http://{seen['started']['address']}", "minio", "minio123456", BUCKET)
-    finally:
-        up.send_signal(signal.SIGINT)
-        up.communicate(timeout=60)
+    with deployed.beside.start("up", "--json", "minio") as up, healthy(up, "minio") as at:
+        yield S3(f"http://{at['minio']}", "minio", "minio123456", BUCKET)
 
 
 def _csv(deployed: Deployed) -> bytes:

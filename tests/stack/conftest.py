@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import REPOSITORY, healthy
 
-REPOSITORY = Path(__file__).parents[2]
+SOURCES = REPOSITORY / "src"
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 # A password that needs every kind of escape, and what it is in a URL.
 PASSWORD, ESCAPED = "p@ss/w:rd", "p%40ss%2Fw%3Ard"
+
+
+def environment(**variables: object) -> dict[str, str]:
+    """A clean environment for a module: nothing of the caller's settings leaks in."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+    given = {name: str(value) for name, value in variables.items()}
+    return {**kept, "PYTHONPATH": str(SOURCES), "PYTHONIOENCODING": "utf-8", **given}
 
 
 @dataclass(frozen=True)
@@ -87,11 +94,8 @@ def kept_up(file: str, *names: str) -> Iterator[dict[str, str]]:
             stdout=subprocess.PIPE,
             text=True,
         )
-        try:
-            yield _addresses(up, set(names))
-        finally:
-            up.send_signal(signal.SIGINT)
-            up.communicate(timeout=60)
+        with healthy(up, *names) as addresses:
+            yield addresses
 
 
 def _free_port() -> int:
@@ -100,28 +104,41 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _addresses(up: subprocess.Popen[str], names: set[str]) -> dict[str, str]:
-    """Where the servers are, once all are healthy."""
-    assert up.stdout is not None
-    found: dict[str, str] = {}
-    healthy: set[str] = set()
-    for line in up.stdout:
-        event = json.loads(line)
-        if event["event"] == "started":
-            found[event["service"]] = event["address"]
-        if event["event"] == "healthy":
-            healthy.add(event["service"])  # a busy server may be healthy, unhealthy, and healthy again
-        if healthy >= names:
-            return found
-    raise RuntimeError("gigogne up ended before its servers were healthy")
-
-
 @contextmanager
 def servers() -> Iterator[Servers]:
     """PostgreSQL and S3, up for as long as this holds, on data of their own."""
     with kept_up("docker-compose-mlflow.yml", "postgres", "minio") as at:
         url = f"postgresql://postgres:{ESCAPED}@{at['postgres']}/postgres"
         yield Servers(url, S3(f"http://{at['minio']}", "stack", "stack-secret", "fraud-detection-2-bucket"))
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a module, `fraud.simulator` say, and leave it running; what is left at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def launch(module: str, **variables: object) -> subprocess.Popen[str]:
+        command, pipe = [sys.executable, "-m", module], subprocess.PIPE
+        process = subprocess.Popen(command, env=environment(**variables), stdout=pipe, stderr=pipe, text=True)
+        started.append(process)
+        return process
+
+    yield launch
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run a module, `fraud.simulator` say, to its end."""
+
+    def launch(module: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        command, settings = [sys.executable, "-m", module], environment(**variables)
+        return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=120, check=False)
+
+    return launch
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.airflow.rest import Api
-from tests.conftest import REPOSITORY, Workspace
+from tests.conftest import REPOSITORY, Workspace, healthy
 from tests.stack.conftest import S3
 
 from gigogne.compose.binary import compose_binary
@@ -66,20 +66,12 @@ def address(checkout: Workspace) -> str:
 
 def validated(checkout: Workspace, **environment: str) -> str:
     """The digest of the CSV in the project's S3, whose server `gigogne up` keeps up meanwhile."""
-    with checkout.start("up", "--json", "minio", **environment) as up:
-        assert up.stdout is not None
-        for line in up.stdout:
-            if json.loads(line)["event"] == "healthy":
-                break
-        else:
-            pytest.fail(up.stderr.read() if up.stderr else "")
+    with checkout.start("up", "--json", "minio", **environment) as up, healthy(up, "minio"):
         client = S3(f"http://{address(checkout)}:9000", "minio", PASSWORD, BUCKET).client()
         try:
             body = client.get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
         finally:
             client.close()
-            up.send_signal(signal.SIGINT)
-            up.communicate(timeout=60)
     return hashlib.sha256(body).hexdigest()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from docker import DockerClient
-from tests.conftest import REPOSITORY, Workspace
+from tests.conftest import REPOSITORY, Workspace, healthy
 from tests.stack.conftest import ESCAPED, PASSWORD, S3
 
 from gigogne.compose.binary import compose_binary
@@ -75,24 +74,14 @@ def by_gigogne(stack: Workspace, *before: str) -> dict[str, int]:
 def look(stack: Workspace, codes: dict[str, int], landing: list[str]) -> Seen:
     """What the servers hold, kept up by `gigogne up` on the engine of the workspace."""
     address = stack.environment["BIND_ADDRESS"]
-    with stack.start("up", "--json", "postgres", "minio") as up:
-        assert up.stdout is not None
-        healthy = 0
-        while healthy < 2:
-            line = up.stdout.readline()
-            assert line, up.stderr.read() if up.stderr else ""
-            healthy += json.loads(line)["event"] == "healthy"
-        try:
-            with psycopg.connect(f"postgresql://postgres:{ESCAPED}@{address}:5432/mlops") as connection:
-                rows = connection.execute(
-                    "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY trans_num)) FROM fraud_detection_2_table t"
-                ).fetchone()
-            client = S3(f"http://{address}:9000", "minio", "stack-secret", BUCKET).client()
-            body = client.get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
-            client.close()
-        finally:
-            up.send_signal(signal.SIGINT)
-            up.communicate(timeout=60)
+    with stack.start("up", "--json", "postgres", "minio") as up, healthy(up, "postgres", "minio"):
+        with psycopg.connect(f"postgresql://postgres:{ESCAPED}@{address}:5432/mlops") as connection:
+            rows = connection.execute(
+                "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY trans_num)) FROM fraud_detection_2_table t"
+            ).fetchone()
+        client = S3(f"http://{address}:9000", "minio", "stack-secret", BUCKET).client()
+        body = client.get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
+        client.close()
     assert rows is not None
     return Seen(codes, (rows[0], rows[1]), hashlib.sha256(body).hexdigest(), landing)
 

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
-from tests.conftest import REPOSITORY, Workspace
+from tests.conftest import REPOSITORY, Workspace, healthy
 from tests.stack.conftest import S3
 
 BUCKET, KEY = "fraud-detection-2-bucket", "data/validated.csv"
@@ -59,19 +59,10 @@ def said(summary: dict[str, Any], service: str) -> str:
 @contextmanager
 def servers(stack: Workspace, summary: dict[str, Any]) -> Iterator[dict[str, str]]:
     """The servers of the stack kept up by `gigogne up`, as its summary tells a user to."""
-    process = stack.start("up", "--json", "postgres", "minio")
-    assert process.stdout is not None
-    healthy = 0
-    while healthy < 2:
-        line = process.stdout.readline()
-        assert line, process.stderr.read() if process.stderr else ""
-        healthy += json.loads(line)["event"] == "healthy"
-    try:
-        yield summary["servers"]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-        assert process.returncode == 130
+    with stack.start("up", "--json", "postgres", "minio") as up:
+        with healthy(up, "postgres", "minio"):
+            yield summary["servers"]
+        assert up.returncode == 130
 
 
 def look(stack: Workspace, summary: dict[str, Any]) -> Seen:

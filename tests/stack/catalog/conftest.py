@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,16 +16,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from tests.stack.conftest import ESCAPED
 
-SOURCES = Path(__file__).parents[3] / "src"
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Document = dict[str, Any]
-
-
-def environment(**variables: object) -> dict[str, str]:
-    """A clean environment for a module: nothing of the caller's settings leaks in."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
-    given = {name: str(value) for name, value in variables.items()}
-    return {**kept, "PYTHONPATH": str(SOURCES), "PYTHONIOENCODING": "utf-8", **given}
 
 
 class Relay:
@@ -98,35 +87,6 @@ def relay(mongodb_address: str, mongodb_uri: str) -> Iterator[Callable[..., tupl
     for each in made:
         each.mend()
         each.close()
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a module, `data.extract` say, and leave it running; what is left at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def launch(module: str, **variables: object) -> subprocess.Popen[str]:
-        command, pipe = [sys.executable, "-m", module], subprocess.PIPE
-        process = subprocess.Popen(command, env=environment(**variables), stdout=pipe, stderr=pipe, text=True)
-        started.append(process)
-        return process
-
-    yield launch
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def run() -> Run:
-    """Run a module, `data.extract` say, to its end."""
-
-    def launch(module: str, **variables: object) -> subprocess.CompletedProcess[str]:
-        command, settings = [sys.executable, "-m", module], environment(**variables)
-        return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=120, check=False)
-
-    return launch
 
 
 @pytest.fixture

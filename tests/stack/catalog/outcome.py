@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pymongo
-from tests.conftest import Workspace
+from tests.conftest import Workspace, healthy
 from tests.stack.conftest import S3
 
 __all__ = ["PASSWORD", "SERVERS", "SETTINGS", "Seen", "look", "run", "said", "served"]
@@ -88,18 +87,8 @@ def _mlflow(address: str, what: str, **query: str) -> dict[str, Any]:
 @contextmanager
 def served(stack: Workspace) -> Iterator[None]:
     """The servers of the pipeline, kept up by `gigogne up`: a run finds them, and leaves them up."""
-    with stack.start("up", "--json", *SERVERS) as up:
-        assert up.stdout is not None
-        try:
-            heard: list[str] = []
-            while {e["service"] for e in map(json.loads, heard) if e["event"] == "healthy"} < set(SERVERS):
-                heard.append(up.stdout.readline())
-                assert heard[-1], "".join(heard) + (up.stderr.read() if up.stderr else "")
-            yield
-        finally:
-            up.send_signal(signal.SIGINT)
-            # Shown where the test fails: whether a server ended, and came back.
-            print("".join(line for line in up.communicate(timeout=60)[0].splitlines(True) if '"output"' not in line))
+    with stack.start("up", "--json", *SERVERS) as up, healthy(up, *SERVERS):
+        yield
 
 
 def run(stack: Workspace, *before: str, **environment: str) -> dict[str, Any]:

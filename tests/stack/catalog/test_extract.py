@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from pymongo.database import Database
-from tests.stack.catalog.conftest import SOURCES, Document, Relay, Run, environment
+from tests.stack.catalog.conftest import Document, Relay
+from tests.stack.conftest import SOURCES, Run, environment
 
 from data.generator import Generator
 from data.listings import document

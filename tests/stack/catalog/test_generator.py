@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 
 import pytest
-from tests.stack.catalog.conftest import environment
+from tests.stack.conftest import environment
 
 from data.generator import Generator
 from data.products import CATEGORIES

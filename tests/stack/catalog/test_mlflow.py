@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import urllib.error
@@ -14,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
-from tests.conftest import REPOSITORY, Workspace
+from tests.conftest import REPOSITORY, Workspace, healthy
 from tests.stack.conftest import S3
 
 SERVER = REPOSITORY / "docker" / "mlflow" / "bin" / "server.py"
@@ -41,24 +40,9 @@ def stack(workspace: Workspace) -> Iterator[Workspace]:
 @contextmanager
 def kept_up(stack: Workspace) -> Iterator[dict[str, str]]:
     """`gigogne up mlflow-server`: the servers' addresses."""
-    up = stack.start("-f", "docker-compose-mlflow.yml", "up", "--json", "mlflow-server")
-    assert up.stdout is not None
-    found: dict[str, str] = {}
-    said: list[str] = []
-    for line in up.stdout:
-        said.append(line)
-        event = json.loads(line)
-        if event["event"] == "started":
-            found[event["service"]] = event["address"]
-        if event["event"] == "healthy" and event["service"] == "mlflow-server":
-            break
-    else:
-        raise AssertionError("".join(said[-20:]))
-    try:
-        yield found
-    finally:
-        up.send_signal(signal.SIGINT)
-        up.communicate(timeout=60)
+    with stack.start("-f", "docker-compose-mlflow.yml", "up", "--json", "mlflow-server") as up:
+        with healthy(up, "mlflow-server") as found:
+            yield found
         assert up.returncode == 130
 
 

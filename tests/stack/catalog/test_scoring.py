@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 from arro3.io import read_parquet
-from tests.stack.catalog.conftest import Run
+from tests.stack.conftest import Run
 
 from ml.classifier import Classifier
 from ml.dataset import Rows

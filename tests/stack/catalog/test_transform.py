@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from pymongo.database import Database
-from tests.stack.catalog.conftest import Document, Relay, Run
+from tests.stack.catalog.conftest import Document, Relay
+from tests.stack.conftest import Run
 
 from data.generator import Generator
 from data.listings import document

@@ -25,8 +25,8 @@ import pytest
 from arro3.core import Array, DataType, Table
 from arro3.io import read_parquet, write_parquet
 from psycopg import sql
-from tests.stack.catalog.conftest import Relay, Run, environment
-from tests.stack.conftest import ESCAPED, S3, kept_up
+from tests.stack.catalog.conftest import Relay
+from tests.stack.conftest import ESCAPED, S3, Run, environment, kept_up
 
 from ml.queue import ENDED, Request, open_queue
 

@@ -13,48 +13,19 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
-
-SOURCES = Path(__file__).parents[3] / "src"
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def environment(**variables: object) -> dict[str, str]:
-    """A clean environment for a module: nothing of the caller's settings leaks in."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
-    given = {name: str(value) for name, value in variables.items()}
-    return {**kept, "PYTHONPATH": str(SOURCES), "PYTHONIOENCODING": "utf-8", **given}
+from tests.stack.conftest import Run, environment
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a module and leave it running; what is left at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def launch(module: str, **variables: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", f"fraud.{module}"]
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(command, env=environment(**variables), stdout=pipe, stderr=pipe, text=True)
-        started.append(process)
-        return process
-
-    yield launch
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+def start(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
+    """Start a module of the component, `simulator` say, and leave it running."""
+    return lambda module, **variables: start(f"fraud.{module}", **variables)
 
 
 @pytest.fixture
-def run() -> Run:
-    """Run a module to its end."""
-
-    def launch(module: str, **variables: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", f"fraud.{module}"]
-        return subprocess.run(
-            command, env=environment(**variables), capture_output=True, text=True, timeout=120, check=False
-        )
-
-    return launch
+def run(run: Run) -> Run:
+    """Run a module of the component, `simulator` say, to its end."""
+    return lambda module, **variables: run(f"fraud.{module}", **variables)
 
 
 @pytest.fixture

@@ -14,12 +14,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.stack.conftest import Run
 
 from fraud.extractor_sql import HEADER, SELECT
 from fraud.targets import part_size
 from fraud.transactions import COLUMNS
-
-from .conftest import Run
 
 Query = Callable[[str, str], list[tuple[Any, ...]]]
 Start = Callable[..., "subprocess.Popen[str]"]

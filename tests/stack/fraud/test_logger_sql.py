@@ -13,10 +13,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.stack.conftest import Run
 
 from fraud.generator import Generator
-
-from .conftest import Run
 
 Query = Callable[[str, str], list[tuple[Any, ...]]]
 Start = Callable[..., "subprocess.Popen[str]"]

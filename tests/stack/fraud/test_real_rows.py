@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from .conftest import Run
+from tests.stack.conftest import Run
 
 Query = Callable[[str, str], list[tuple[Any, ...]]]
 

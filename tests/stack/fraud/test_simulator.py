@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.stack.conftest import Run
 
 from fraud.generator import FRAUD_RATE, Generator
 from fraud.transactions import COLUMNS, FIELDS
-
-from .conftest import Run
 
 
 def batches(landing: Path) -> dict[str, bytes]:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from arro3.io import read_parquet
 from pymongo.database import Database
-from tests.stack.catalog.conftest import Document, Run
+from tests.stack.catalog.conftest import Document
+from tests.stack.conftest import Run
 
 from etl.rows import Rows
 

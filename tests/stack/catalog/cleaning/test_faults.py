@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from pymongo.database import Database
-from tests.stack.catalog.conftest import Document, environment
+from tests.stack.catalog.conftest import Document
+from tests.stack.conftest import environment
 
 from .conftest import MODULE, Clean, Target, fill, key, noise
 

@@ -20,8 +20,8 @@ import pytest
 import uv
 from arro3.core import Array, DataType, Table
 from arro3.io import write_parquet
-from tests.stack.catalog.conftest import environment
-from tests.stack.conftest import ESCAPED, REPOSITORY, S3, kept_up
+from tests.conftest import REPOSITORY
+from tests.stack.conftest import ESCAPED, S3, environment, kept_up
 
 MODEL, EXPERIMENT = "catalog-classifier", "catalog"
 WORDS = {
