@@ -18,9 +18,11 @@ __all__ = ["PASSWORD", "SERVERS", "SETTINGS", "Seen", "look", "run", "said", "se
 
 PASSWORD = "stack-secret"
 SERVERS = ("minio", "mlflow-server", "mongodb", "postgres")
-# Few rows, so that a run is short; enough of each category to learn from and to judge by.
+# Few rows, so that a run is short; enough of each category to learn from and to judge by. Port 5000 is that of other
+# tests' MLflow, which listens on every address of this machine.
 SETTINGS = {
     "LISTINGS": "1200",
+    "MLFLOW_PORT": "5003",
     "MINIO_ROOT_PASSWORD": PASSWORD,
     "MONGO_PASSWORD": PASSWORD,
     "POSTGRES_PASSWORD": PASSWORD,
@@ -77,8 +79,8 @@ def look(address: str) -> Seen:
 
 def _mlflow(address: str, what: str, **query: str) -> dict[str, Any]:
     """An answer of MLflow, which answers to names that it knows only."""
-    url = f"http://{address}:5000/api/2.0/mlflow/{what}?{urllib.parse.urlencode(query)}"
-    request = urllib.request.Request(url, headers={"Host": "localhost:5000"})
+    url = f"http://{address}:{SETTINGS['MLFLOW_PORT']}/api/2.0/mlflow/{what}?{urllib.parse.urlencode(query)}"
+    request = urllib.request.Request(url, headers={"Host": f"localhost:{SETTINGS['MLFLOW_PORT']}"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         found: dict[str, Any] = json.load(answer)
     return found

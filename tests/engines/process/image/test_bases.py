@@ -228,17 +228,17 @@ MLFLOW = """\
 services:
   tracking:
     image: ghcr.io/mlflow/mlflow:v3.17.0
-    command: mlflow server --host 0.0.0.0 --port 5000 --workers 1
+    command: mlflow server --host 0.0.0.0 --port 5004 --workers 1
     environment: {MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false", MLFLOW_SERVER_ALLOWED_HOSTS: "*"}
-    expose: ["5000"]
+    expose: ["5004"]
     healthcheck:
-      test: ["CMD", "python", "-c", "import urllib.request as u; u.urlopen('http://tracking:5000/health')"]
+      test: ["CMD", "python", "-c", "import urllib.request as u; u.urlopen('http://tracking:5004/health')"]
       interval: 1s
       start_period: 90s
       start_interval: 1s
   client:
     image: python:3.12-slim
-    command: ["python", "-c", "import urllib.request as u; print(u.urlopen('http://tracking:5000/health').read())"]
+    command: ["python", "-c", "import urllib.request as u; print(u.urlopen('http://tracking:5004/health').read())"]
     depends_on: {tracking: {condition: service_healthy}}
 """
 
