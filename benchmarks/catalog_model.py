@@ -31,8 +31,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks.paired import machine  # noqa: E402
 
-from etl.text import clean  # noqa: E402
-from ml.classifier import Classifier  # noqa: E402
+from catalog.classifier import Classifier  # noqa: E402
+from catalog.text import clean  # noqa: E402
 from ml.dataset import Examples  # noqa: E402
 from ml.fitting import fit, learn  # noqa: E402
 

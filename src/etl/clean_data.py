@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from catalog.text import SPECIFICATION
 from etl.job import JobError, Progress, SettingError, run, size, text, whole_number
 from etl.rows import Row, Tally, cleaner, cores, in_chunks
-from etl.text import SPECIFICATION
 
 if TYPE_CHECKING:
     from etl.products import Manifest, Products

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
+from catalog.text import clean
 from etl.job import JobError
-from etl.text import clean
 
 __all__ = ["Cleaner", "Rows", "Tally", "Texts", "clean_texts", "cleaner", "cores", "in_chunks"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
-from ml.classifier import Classifier
+from catalog.classifier import Classifier
 from ml.dataset import Examples
 
 __all__ = ["Evaluation", "OfClass", "evaluate", "weighted_f1"]

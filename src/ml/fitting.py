@@ -23,9 +23,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
-from ml.classifier import Classifier, Terms
+from catalog.classifier import Classifier, Terms
+from catalog.features import BLOCKS, Block
 from ml.dataset import Examples
-from ml.features import BLOCKS, Block
 from ml.job import JobError, Progress
 
 __all__ = ["PARAMETERS", "CrossValidation", "fit", "learn"]

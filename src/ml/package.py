@@ -13,15 +13,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ml.classifier import Classifier
+import catalog
+from catalog import classifier, features, pyfunc
+from catalog.classifier import Classifier
 
 __all__ = ["CLASSIFIER", "write_package"]
 
 CLASSIFIER = "classifier"
-CODE = "code"
+CODE, PACKAGE = "code", "catalog"
 EXAMPLE = "input_example.json"
-# What the classifier needs to be read, and no other module of the component.
-SERVED = ("__init__.py", "classifier.py", "features.py", "pyfunc.py")
+# What the classifier needs to be read, and no more.
+SERVED = (classifier, features, pyfunc)
 INPUTS = [{"type": "string", "name": name, "required": True} for name in ("designation", "description")]
 OUTPUTS = [
     {"type": "long", "name": "prdtypecode", "required": True},
@@ -35,10 +37,11 @@ def write_package(
     """Write the folder of a model, with one (designation, description) as its input example."""
     (folder / CLASSIFIER).mkdir()
     classifier.save(folder / CLASSIFIER)
-    code = folder / CODE / "ml"
+    code = folder / CODE / PACKAGE
     code.mkdir(parents=True)
-    for name in SERVED:
-        (code / name).write_bytes((Path(__file__).parent / name).read_bytes())
+    for module in (catalog, *SERVED):
+        source = Path(str(module.__file__))
+        (code / source.name).write_bytes(source.read_bytes())
     needs = [f"mlflow=={version('mlflow-skinny')}", f"numpy=={version('numpy')}", "pandas>=2.2,<4"]
     (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in needs), encoding="utf-8")
     columns = {"columns": ["designation", "description"], "data": [list(example)]}
@@ -55,7 +58,7 @@ def _description(model_id: str, run_id: str) -> dict[str, Any]:
         "artifact_path": f"models:/{model_id}",
         "flavors": {
             "python_function": {
-                "loader_module": "ml.pyfunc",
+                "loader_module": "catalog.pyfunc",
                 "code": CODE,
                 "data": CLASSIFIER,
                 "env": {"virtualenv": "python_env.yaml"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ml.classifier import ModelError
+from catalog.classifier import ModelError
 from ml.dataset import Examples
 from ml.evaluation import weighted_f1
 from ml.job import Progress

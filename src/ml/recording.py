@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml.classifier import Classifier
+from catalog.classifier import Classifier
 from ml.dataset import Manifest, Split
 from ml.evaluation import Evaluation
 from ml.fitting import PARAMETERS, CrossValidation

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml.classifier import Classifier, ModelError
+from catalog.classifier import Classifier, ModelError
 from ml.job import JobError
 from ml.package import CLASSIFIER
 from ml.settings import Settings

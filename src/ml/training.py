@@ -15,11 +15,12 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from ml import classifier, dataset, features, fitting
-from ml.classifier import ModelError
+from catalog import classifier, features
+from catalog.classifier import ModelError
+from catalog.features import BLOCKS
+from ml import dataset, fitting
 from ml.dataset import Manifest, Split, read_manifest, read_rows, split
 from ml.evaluation import evaluate
-from ml.features import BLOCKS
 from ml.fitting import PARAMETERS, fit
 from ml.job import Progress
 from ml.lock import locked

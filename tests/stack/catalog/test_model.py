@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.classifier import Classifier, ModelError
+from catalog.classifier import Classifier, ModelError
+from catalog.features import Block
 from ml.dataset import Examples, Rows, is_held_out, split
 from ml.evaluation import evaluate, weighted_f1
-from ml.features import Block
 from ml.fitting import fit
 from ml.job import JobError
 

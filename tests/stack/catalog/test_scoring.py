@@ -9,7 +9,7 @@ import pytest
 from arro3.io import read_parquet
 from tests.stack.conftest import Run
 
-from ml.classifier import Classifier
+from catalog.classifier import Classifier
 from ml.dataset import Rows
 from ml.registry import Registered
 from ml.scoring import parquet, top

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.text import BLOCKS, SPECIFICATION, clean
+from catalog.text import BLOCKS, SPECIFICATION, clean
 
 from . import specification
 

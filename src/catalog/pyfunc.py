@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ml.classifier import Classifier
+from catalog.classifier import Classifier
 
 __all__ = ["Predictor"]
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.features import Block
+from catalog.features import Block
 
 __all__ = ["Classifier", "ModelError"]
 
