@@ -11,9 +11,10 @@ import io
 import json
 import math
 import zipfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,15 @@ import numpy.typing as npt
 
 from catalog.features import Block
 
-__all__ = ["Classifier", "ModelError"]
+__all__ = ["FILES", "Classifier", "ModelError"]
 
 FORMAT = 1
-ABOUT, VOCABULARY, WEIGHTS = "model.json", "vocabulary.json", "weights.npz"
+FILES = ABOUT, VOCABULARY, WEIGHTS = "model.json", "vocabulary.json", "weights.npz"
 Floats = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int32]
+NONE: Positions = np.empty(0, np.int32)
+# Of so many words the terms are remembered, for each of the four blocks: some 10 MB in all.
+UNITS = 8_192
 
 
 class ModelError(Exception):
@@ -42,17 +47,10 @@ class Terms:
     rarity: Floats
     weights: Floats
 
-    def score(self, text: str) -> npt.NDArray[np.float64] | float:
-        """What the terms of a text say for each class."""
-        counted = Counter(map(self.position.get, self.block.terms(text)))
-        counted.pop(None, None)
-        if not counted:
-            return 0.0
-        where = np.fromiter(counted.keys(), np.intp, len(counted))
-        count = np.fromiter(counted.values(), np.float32, len(counted))
-        value = (1 + np.log(count)) * self.rarity[where]
-        scale = self.block.weight / math.sqrt(value @ value)
-        return np.asarray(value @ self.weights[where].astype(np.float32) * scale, np.float64)
+    def positions(self, unit: str, first: int) -> Positions:
+        """Where the known terms of a part of a text are, counted from the position of the block's first one."""
+        known = map(self.position.get, self.block.terms(unit))
+        return np.array([first + each for each in known if each is not None], np.int32)
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,12 @@ class Classifier:
         """What the linear model says of each (designation, description): a row of a score a label."""
         scores = np.tile(self.intercept.astype(np.float64), (len(texts), 1))
         for row, listing in zip(scores, texts, strict=True):
-            for terms in self.terms:
-                row += terms.score(terms.block.of(listing))
+            row += self._joined.score(listing)
         return scores
+
+    @cached_property
+    def _joined(self) -> _Joined:
+        return _Joined(self.terms)
 
     def predict_proba(self, texts: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
         """The probability of each label for each (designation, description), which were cleaned."""
@@ -121,6 +122,31 @@ class Classifier:
     def predict(self, texts: Sequence[tuple[str, str]]) -> npt.NDArray[np.int64]:
         """The likeliest label of each; of equally likely ones the smallest."""
         return np.asarray(self.labels[self.scores(texts).argmax(axis=1)])
+
+
+class _Joined:
+    """The terms of all blocks in one table, so that a text costs one look-up; what words were made of is remembered."""
+
+    def __init__(self, terms: Sequence[Terms]) -> None:
+        firsts = list(accumulate((len(each.rarity) for each in terms), initial=0))
+        self._ends = firsts[1:-1]
+        self._rarity = np.concatenate([each.rarity for each in terms])
+        self._weights = np.concatenate([each.weights for each in terms]).astype(np.float32)
+        self._blocks = [
+            (each.block, lru_cache(maxsize=UNITS)(partial(each.positions, first=first)))
+            for each, first in zip(terms, firsts, strict=False)
+        ]
+
+    def score(self, listing: tuple[str, str]) -> Floats | float:
+        """What the terms of a listing say for each class."""
+        found = [of(unit) for block, of in self._blocks for unit in block.units(block.of(listing))]
+        where, count = np.unique(np.concatenate(found or [NONE]), return_counts=True)
+        value = (1 + np.log(count, dtype=np.float32)) * self._rarity[where]
+        parts = np.split(value, np.searchsorted(where, self._ends))
+        for (block, _), part in zip(self._blocks, parts, strict=True):
+            if len(part):
+                part *= block.weight / math.sqrt(part @ part)
+        return np.asarray(value @ self._weights[where])
 
 
 def _read(folder: Path, name: str, about: Any) -> bytes:

@@ -42,6 +42,15 @@ class Block:
         grams = _word_grams if self.kind == "words" else _character_grams
         return list(grams(text, self.shortest, self.longest))
 
+    def units(self, text: str) -> list[str]:
+        """Parts of a text that have its terms between them: its words, where no term goes across them.
+
+        The same words come again and again, so who remembers their terms is soon done with a text.
+        """
+        if self.kind == "characters":
+            return text.split()
+        return WORD.findall(text) if self.longest == 1 else [text]
+
 
 def _word_grams(text: str, shortest: int, longest: int) -> Iterator[str]:
     """Runs of words of two characters or more, with a space between."""

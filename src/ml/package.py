@@ -16,10 +16,10 @@ from typing import Any
 import catalog
 from catalog import classifier, features, pyfunc
 from catalog.classifier import Classifier
+from catalog.names import FOLDER
 
-__all__ = ["CLASSIFIER", "write_package"]
+__all__ = ["write_package"]
 
-CLASSIFIER = "classifier"
 CODE, PACKAGE = "code", "catalog"
 EXAMPLE = "input_example.json"
 # What the classifier needs to be read, and no more.
@@ -35,8 +35,8 @@ def write_package(
     folder: Path, classifier: Classifier, *, model_id: str, run_id: str, example: tuple[str, str]
 ) -> None:
     """Write the folder of a model, with one (designation, description) as its input example."""
-    (folder / CLASSIFIER).mkdir()
-    classifier.save(folder / CLASSIFIER)
+    (folder / FOLDER).mkdir()
+    classifier.save(folder / FOLDER)
     code = folder / CODE / PACKAGE
     code.mkdir(parents=True)
     for module in (catalog, *SERVED):
@@ -60,7 +60,7 @@ def _description(model_id: str, run_id: str) -> dict[str, Any]:
             "python_function": {
                 "loader_module": "catalog.pyfunc",
                 "code": CODE,
-                "data": CLASSIFIER,
+                "data": FOLDER,
                 "env": {"virtualenv": "python_env.yaml"},
                 "python_version": platform.python_version(),
             }

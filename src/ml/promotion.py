@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catalog.classifier import ModelError
+from catalog.names import MODEL
 from ml.dataset import Examples
 from ml.evaluation import weighted_f1
 from ml.job import Progress
 from ml.lock import locked
-from ml.registry import MODEL, Registered, Registry
+from ml.registry import Registered, Registry
 from ml.settings import Settings
 
 __all__ = ["DECISION", "WHY", "Decision", "decide"]

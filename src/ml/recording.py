@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from catalog.classifier import Classifier
+from catalog.names import MODEL
 from ml.dataset import Manifest, Split
 from ml.evaluation import Evaluation
 from ml.fitting import PARAMETERS, CrossValidation
 from ml.package import write_package
-from ml.registry import MODEL, Fingerprint, Registry
+from ml.registry import Fingerprint, Registry
 from ml.report import write_report
 
 __all__ = ["Trained", "record", "remove_unfinished"]

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from catalog.classifier import Classifier, ModelError
+from catalog.names import ALIAS, EXPERIMENT, FOLDER, MODEL
 from ml.job import JobError
-from ml.package import CLASSIFIER
 from ml.settings import Settings
 
-__all__ = ["ALIAS", "EXPERIMENT", "MODEL", "Fingerprint", "NoChampionError", "Registered", "Registry", "load_champion"]
+__all__ = ["Fingerprint", "NoChampionError", "Registered", "Registry", "load_champion"]
 
-EXPERIMENT, MODEL, ALIAS = "catalog", "catalog-classifier", "champion"
 ABOUT = "Which of the catalogue's 27 categories a listing belongs to, by its cleaned designation and description."
 # MLflow's own patience is minutes long, it would tell its makers that it is used, and it would download from S3 at the
 # address that its server knows, which is none of ours.
@@ -175,7 +174,7 @@ class Registry:
             with self.asking(f"download version {version.version} from"):
                 source = f"models:/{MODEL}/{version.version}"
                 path = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder)
-            return Registered(int(version.version), str(version.run_id), Classifier.load(Path(path) / CLASSIFIER))
+            return Registered(int(version.version), str(version.run_id), Classifier.load(Path(path) / FOLDER))
 
     def version(self, number: int) -> Any:
         """A version as it is now."""

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from catalog.names import MODEL
 from ml.dataset import Rows, read_manifest, read_rows
 from ml.job import JobError, Progress, log_progress, run, text
-from ml.registry import MODEL, Registered, load_champion
+from ml.registry import Registered, load_champion
 from ml.settings import DATA, Settings
 from ml.storage import MissingObjectError, Storage, parse
 

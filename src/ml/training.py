@@ -18,6 +18,7 @@ from typing import Any
 from catalog import classifier, features
 from catalog.classifier import ModelError
 from catalog.features import BLOCKS
+from catalog.names import MODEL
 from ml import dataset, fitting
 from ml.dataset import Manifest, Split, read_manifest, read_rows, split
 from ml.evaluation import evaluate
@@ -26,7 +27,7 @@ from ml.job import Progress
 from ml.lock import locked
 from ml.promotion import DECISION, WHY, decide
 from ml.recording import Trained, record, remove_unfinished
-from ml.registry import MODEL, Fingerprint, Registered, Registry
+from ml.registry import Fingerprint, Registered, Registry
 from ml.settings import Settings
 from ml.storage import Storage
 
