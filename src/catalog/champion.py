@@ -121,7 +121,7 @@ class Registry:
                 return None
         except httpx.HTTPError as error:
             raise self._no_answer(error) from None
-        except ValueError:
+        except (ValueError, TypeError):
             raise RegistryError(f"what answers at {self.address} is no MLflow: correct MLFLOW_TRACKING_URI") from None
         raise self._refused(answer)
 

@@ -19,6 +19,8 @@ from arro3.io import write_parquet
 from tests.stack.catalog.conftest import Relay
 from tests.stack.conftest import ESCAPED, PASSWORD
 
+from catalog.champion import Registry
+
 from .conftest import MODEL, Listing, Stack, parquet
 
 REPORT = {"confusion_matrix.png", "data_manifest.json", "model_card.md", "per_class.json", "per_class_f1.png"}
@@ -52,6 +54,15 @@ def test_a_training_is_registered_once(stack: Stack, listings: list[Listing]) ->
     assert version["tags"]["promotion"] == "promoted" and version["run_id"] == run["info"]["run_id"]
     artifacts = stack.ask(f"artifacts/list?run_id={version['run_id']}&path=report", method="GET")["files"]
     assert {each["path"] for each in artifacts} == {f"report/{name}" for name in REPORT}
+
+    with Registry(f"http://{stack.mlflow}") as registry:
+        champion = registry.champion()
+        assert champion is not None and (champion.number, champion.run_id) == (1, version["run_id"])
+        assert champion.tags == version["tags"]
+        assert registry.load(champion).predict([("roman poche auteur", ""), ("console manette", "jeu")]).tolist() == [
+            10,
+            40,
+        ]
 
     again = stack.train()
     assert again.returncode == 0, again.stderr
