@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,8 @@ from gigogne.errors import EngineError
 REPOSITORY = Path(__file__).parent.parent
 OLDEST_ENGINE = 26
 OLDEST_AIRFLOW = "3.3"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+PROMETHEUS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 DOCKER_IMAGES = ("busybox:1.36", "python:3.12-slim")
 
 
@@ -62,6 +65,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("it takes long: CI_LEVEL=full runs it")
     if item.get_closest_marker("airflow"):
         _require("Airflow", missing_airflow(), waived="GIGOGNE_TEST_NO_AIRFLOW")
+    if item.get_closest_marker("browser"):
+        _require("browser", _missing_browser(), waived="GIGOGNE_TEST_NO_BROWSER")
+    if item.get_closest_marker("prometheus"):
+        _require("Prometheus", _missing_prometheus(), waived="GIGOGNE_TEST_NO_PROMETHEUS")
     if item.get_closest_marker("sandbox"):
         _require("sandbox", _missing_sandbox(), waived="GIGOGNE_TEST_NO_USERNS")
     if item.get_closest_marker("docker"):
@@ -95,6 +102,23 @@ def missing_airflow() -> str:
     if tuple(map(int, found.split(".")[:2])) < oldest:
         return f"Airflow is {found}, and the tests need {OLDEST_AIRFLOW}"
     return ""
+
+
+@functools.cache
+def _missing_browser() -> str:
+    if os.environ.get("GIGOGNE_TEST_NO_BROWSER"):
+        return "GIGOGNE_TEST_NO_BROWSER is set"
+    if importlib.util.find_spec("playwright") is None:
+        return "pip install -e '.[browser,test]'"
+    return "" if Path(CHROMIUM).exists() else f"there is no {CHROMIUM}: apt-get install chromium, or set CHROMIUM"
+
+
+@functools.cache
+def _missing_prometheus() -> str:
+    if os.environ.get("GIGOGNE_TEST_NO_PROMETHEUS"):
+        return "GIGOGNE_TEST_NO_PROMETHEUS is set"
+    lacking = [name for name in PROMETHEUS if shutil.which(name) is None]
+    return f"no {lacking[0]} on PATH: Debian's prometheus and prometheus-alertmanager have it" if lacking else ""
 
 
 @functools.cache
