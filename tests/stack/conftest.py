@@ -21,6 +21,14 @@ SOURCES = REPOSITORY / "src"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 # A password that needs every kind of escape, and what it is in a URL.
 PASSWORD, ESCAPED = "p@ss/w:rd", "p%40ss%2Fw%3Ard"
+# What a stack with a BIND_ADDRESS wants to be told.
+SECRETS = {
+    "API_USERS_FILE": str(REPOSITORY / "docker" / "api" / "users"),
+    "GRAFANA_PASSWORD": "stack-secret",
+    "MINIO_ROOT_PASSWORD": "stack-secret",
+    "MONGO_PASSWORD": "stack-secret",
+    "POSTGRES_PASSWORD": "stack-secret",
+}
 
 
 def environment(**variables: object) -> dict[str, str]:
@@ -76,6 +84,7 @@ def kept_up(file: str, *names: str) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="gigogne-stack-", ignore_cleanup_errors=True) as data:
         Path(data).chmod(0o755)  # servers that refuse root may run as nobody
         settings = {
+            **SECRETS,
             "GIGOGNE_DATA_DIR": data,
             "GIGOGNE_ENGINE": "process",
             "COMPOSE_PROJECT_NAME": Path(data).name.lower().replace("_", "-"),
@@ -83,7 +92,6 @@ def kept_up(file: str, *names: str) -> Iterator[dict[str, str]]:
             "BIND_ADDRESS": f"127.{16 + secrets.randbelow(32)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}",
             "POSTGRES_PASSWORD": PASSWORD,
             "MINIO_ROOT_USER": "stack",
-            "MINIO_ROOT_PASSWORD": "stack-secret",
             "MONGO_PASSWORD": PASSWORD,
             "MLFLOW_PORT": str(_free_port()),
         }

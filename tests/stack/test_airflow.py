@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from tests.airflow.rest import Api
 from tests.conftest import REPOSITORY, Workspace, healthy
-from tests.stack.conftest import S3
+from tests.stack.conftest import S3, SECRETS
 
 from gigogne.compose.binary import compose_binary
 
@@ -41,11 +41,10 @@ def checkout(workspace: Workspace) -> Workspace:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / folder, workspace.folder / folder, ignore=ignored)
     settings = {
+        **SECRETS,
         "COMPOSE_PROJECT_NAME": name,
         "BIND_ADDRESS": address,
-        "POSTGRES_PASSWORD": PASSWORD,
-        "MINIO_ROOT_PASSWORD": PASSWORD,
-        "MONGO_PASSWORD": PASSWORD,
+        "API_USERS_FILE": "./docker/api/users",
         "TRANSACTIONS": "2000",
     }
     write_env(workspace, settings)

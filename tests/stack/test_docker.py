@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from docker import DockerClient
 from tests.conftest import REPOSITORY, Workspace, healthy
-from tests.stack.conftest import ESCAPED, PASSWORD, S3
+from tests.stack.conftest import ESCAPED, PASSWORD, S3, SECRETS
 
 from gigogne.compose.binary import compose_binary
 
@@ -40,12 +40,11 @@ def stack(workspace: Workspace) -> Iterator[Workspace]:
     """The repository's own files as a project of its own name, on an address of its own."""
     workspace.folder = REPOSITORY
     workspace.environment |= {
+        **SECRETS,
         "COMPOSE_PROJECT_NAME": f"stack-docker-{os.getpid()}",
         "BIND_ADDRESS": f"127.2.{os.getpid() // 256 % 256}.{os.getpid() % 256}",
         "POSTGRES_PASSWORD": PASSWORD,
         "LOGGER_SQL_URI": f"postgresql://postgres:{ESCAPED}@postgres:5432/mlops",
-        "MINIO_ROOT_PASSWORD": "stack-secret",
-        "MONGO_PASSWORD": "stack-secret",
         "TRANSACTIONS": "2000",
     }
     yield workspace

@@ -28,17 +28,27 @@ DOCKERFILES = sorted(
 )
 # What people type: images of the catalogue, and of the fraud project; Airflow's is made of another image.
 IMAGES = {
+    "api": "mlops-rakuten/api:latest",
     "cleaning": "mlops-rakuten/clean-data:latest",
+    "drift": "mlops-rakuten/drift:latest",
     "example": "mlops-rakuten/example:latest",
     "extract": "mlops-rakuten/extract:latest",
     "extractor_sql": "mlops-fraud/extractor_sql:latest",
     "logger_sql": "mlops-fraud/logger_sql:latest",
     "ml-worker": "mlops-rakuten/ml-worker:latest",
     "mlflow-server": "mlops-rakuten/mlflow-server:latest",
+    "monitor": "mlops-rakuten/monitor:latest",
     "simulator": "mlops-fraud/simulator:latest",
     "train": "mlops-rakuten/train:latest",
     "transform": "mlops-rakuten/transform:latest",
 }
+# What a file refuses to start on, when it is told to listen elsewhere.
+DEFAULTS = [
+    ("api", "API_USERS_FILE"),
+    ("db", "MONGO_PASSWORD"),
+    ("mlflow", "MINIO_ROOT_PASSWORD"),
+    ("monitoring", "GRAFANA_PASSWORD"),
+]
 LABELS = {f"org.opencontainers.image.{name}" for name in ("title", "description", "source", "licenses")}
 # What only a builder may do.
 BUILDING = re.compile(r"\b(apt-get|apt|gcc|make|pip3?|uv)\b")
@@ -122,11 +132,18 @@ def test_a_pipeline_adds_edges_and_nothing_else(pipeline: str, whole: dict[str, 
 
 
 def test_up_cleaning_starts_only_cleaning(whole: dict[str, Any]) -> None:
-    """It waits for nobody, and nobody for it, but in a pipeline; training is asked for by name."""
+    """It waits for nobody, and nobody for it, but in a pipeline; training and drift are asked for by name."""
     services = whole["services"]
     assert "depends_on" not in services["cleaning"]
     assert not [name for name, service in services.items() if "cleaning" in service.get("depends_on", {})]
-    assert services["train"]["profiles"] == ["train"]
+    assert services["train"]["profiles"] == ["train"] and services["drift"]["profiles"] == ["drift"]
+
+
+def test_up_api_starts_only_api_and_what_it_stores_into(whole: dict[str, Any]) -> None:
+    """MLflow may be away: the API says so, and waits for it itself."""
+    services = whole["services"]
+    assert list(services["api"]["depends_on"]) == ["mongodb"] and "depends_on" not in services["mongodb"]
+    assert set(model("docker-compose-api.yml")["services"]) == {"api", "mongodb"}
 
 
 def test_what_gigogne_is_told_is_there(whole: dict[str, Any]) -> None:
@@ -155,10 +172,11 @@ def test_servers_can_be_asked_for_their_health(whole: dict[str, Any]) -> None:
         assert own or "healthcheck" in service, f"{name} stays up, and nobody can ask how it is"
 
 
-@pytest.mark.parametrize(("file", "variable"), [("db", "MONGO_PASSWORD"), ("mlflow", "MINIO_ROOT_PASSWORD")])
+@pytest.mark.parametrize(("file", "variable"), DEFAULTS)
 def test_default_passwords_are_for_this_machine_alone(file: str, variable: str) -> None:
     """A stack told to listen elsewhere does not start on them; the message names the variable."""
-    refused = config(f"docker-compose-{file}.yml", BIND_ADDRESS="0.0.0.0", POSTGRES_PASSWORD="mine")
+    others = dict.fromkeys({"POSTGRES_PASSWORD", *(each for _, each in DEFAULTS)} - {variable}, "mine")
+    refused = config(f"docker-compose-{file}.yml", BIND_ADDRESS="0.0.0.0", **others)
     assert refused.returncode != 0 and f"so set {variable} too" in refused.stderr
 
 

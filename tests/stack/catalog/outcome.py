@@ -12,21 +12,15 @@ from typing import Any
 
 import pymongo
 from tests.conftest import Workspace, healthy
-from tests.stack.conftest import S3
+from tests.stack.conftest import S3, SECRETS
 
 __all__ = ["PASSWORD", "SERVERS", "SETTINGS", "Seen", "look", "run", "said", "served"]
 
-PASSWORD = "stack-secret"
+PASSWORD = SECRETS["MONGO_PASSWORD"]
 SERVERS = ("minio", "mlflow-server", "mongodb", "postgres")
 # Few rows, so that a run is short; enough of each category to learn from and to judge by. Port 5000 is that of other
 # tests' MLflow, which listens on every address of this machine.
-SETTINGS = {
-    "LISTINGS": "1200",
-    "MLFLOW_PORT": "5003",
-    "MINIO_ROOT_PASSWORD": PASSWORD,
-    "MONGO_PASSWORD": PASSWORD,
-    "POSTGRES_PASSWORD": PASSWORD,
-}
+SETTINGS = {**SECRETS, "LISTINGS": "1200", "MLFLOW_PORT": "5003"}
 COLLECTIONS = ("raw_products", "products", "rejected_products", "manifests")
 MODEL = "catalog-classifier"
 
