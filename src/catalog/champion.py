@@ -1,19 +1,25 @@
-"""The promoted model, as who serves it sees it: MLflow's REST API, asked by httpx, within a time that is bounded.
+"""The promoted model, as who serves it sees it: MLflow's REST API, asked within a time that is bounded.
 
 MLflow's own client would bring an image of hundreds of megabytes, and seconds of imports, for three requests.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+from urllib.parse import unquote
 
-import httpx
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import TimeoutError as TooSlowError
 
 from catalog.classifier import FILES, Classifier
 from catalog.names import ALIAS, FOLDER, MODEL
@@ -22,6 +28,8 @@ __all__ = ["Registry", "RegistryError", "Version"]
 
 SCHEME = "mlflow-artifacts:"
 NOT_FOUND = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+OK, UNAUTHORIZED, FORBIDDEN = HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN
+CHUNK = 1 << 18
 # A model of ours has megabytes.
 MOST_BYTES = 1 << 30
 
@@ -52,22 +60,28 @@ class Registry:
 
     Args:
         tracking_uri: Its address; a user and a password in it are sent as HTTP asks for.
-        patience: Seconds that one answer may take, and a download of a whole model.
+        patience: Seconds that an answer may take, and a download of a whole model.
+
+    Raises:
+        RegistryError: That is no address.
     """
 
     def __init__(self, tracking_uri: str, patience: float = 30.0) -> None:
-        address = httpx.URL(tracking_uri)
-        self.address = f"{address.scheme}://{address.netloc.decode()}"
-        self._patience = patience
-        self._client = httpx.Client(base_url=address, timeout=min(patience, 10.0), trust_env=False)
+        try:
+            address = urllib3.util.parse_url(tracking_uri)
+        except LocationParseError:
+            address = urllib3.util.Url()
+        if address.scheme not in ("http", "https") or not address.host:
+            raise RegistryError("MLFLOW_TRACKING_URI is not the address of an MLflow server: write http://host:port")
+        self.address = f"{address.scheme}://{address.netloc}"
+        self._base, self._patience = f"{self.address}{(address.path or '').rstrip('/')}/api/2.0", patience
+        login = urllib3.make_headers(basic_auth=unquote(address.auth)) if address.auth else {}
+        timeout = urllib3.Timeout(min(patience, 10.0))
+        self._pool = urllib3.PoolManager(headers=login, retries=False, timeout=timeout)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.close()
+    def close(self) -> None:
+        """Close its connections."""
+        self._pool.clear()
 
     def champion(self) -> Version | None:
         """The version that is promoted now; None where none is.
@@ -104,61 +118,70 @@ class Registry:
                 "start it with --serve-artifacts"
             )
         path = place.removeprefix(SCHEME).lstrip("/")
+        until = time.monotonic() + self._patience
         with tempfile.TemporaryDirectory() as folder:
-            until = time.monotonic() + self._patience
             for name in FILES:
-                source = f"/api/2.0/mlflow-artifacts/artifacts/{path}/{FOLDER}/{name}"
-                self._download(source, Path(folder, name), until)
+                with self._answer(f"mlflow-artifacts/artifacts/{path}/{FOLDER}/{name}") as answer:
+                    body = self._read(answer, until)
+                    if answer.status != OK:
+                        raise self._refused(answer.status, body)
+                    Path(folder, name).write_bytes(body)
             return Classifier.load(Path(folder))
 
     def _ask(self, what: str, **query: str) -> dict[str, Any] | None:
         """An answer of MLflow's API; None where there is no such thing."""
+        with self._answer(f"mlflow/{what}", **query) as answer:
+            body = self._read(answer, time.monotonic() + self._patience)
+        if answer.status != OK and _error_code(body) not in NOT_FOUND:
+            raise self._refused(answer.status, body)
         try:
-            answer = self._client.get(f"/api/2.0/mlflow/{what}", params=query)
-            if answer.is_success:
-                return dict(answer.json())
-            if _error_code(answer) in NOT_FOUND:
-                return None
-        except httpx.HTTPError as error:
-            raise self._no_answer(error) from None
+            return dict(json.loads(body)) if answer.status == OK else None
         except (ValueError, TypeError):
             raise RegistryError(f"what answers at {self.address} is no MLflow: correct MLFLOW_TRACKING_URI") from None
-        raise self._refused(answer)
 
-    def _download(self, source: str, target: Path, until: float) -> None:
-        """Write a file of a model, in a time and a size that are bounded: a server may send a byte a second."""
+    @contextmanager
+    def _answer(self, path: str, **query: str) -> Iterator[urllib3.BaseHTTPResponse]:
+        """An answer whose body is still to be read."""
+        answer = None
         try:
-            with self._client.stream("GET", source) as answer, target.open("wb") as file:
-                if not answer.is_success:
-                    answer.read()
-                    raise self._refused(answer)
-                for chunk in answer.iter_bytes():
-                    file.write(chunk)
-                    if time.monotonic() > until or file.tell() > MOST_BYTES:
-                        raise RegistryError(f"MLflow at {self.address} takes too long to send {target.name}")
-        except httpx.HTTPError as error:
-            raise self._no_answer(error) from None
+            answer = self._pool.request("GET", f"{self._base}/{path}", fields=query, preload_content=False)
+            yield answer
+        except (HTTPError, OSError) as error:
+            cause = error.reason if isinstance(error, MaxRetryError) else error
+            slow = isinstance(cause, TooSlowError) and not isinstance(cause, NewConnectionError)
+            what = "answers too slowly" if slow else "does not answer"
+            raise RegistryError(
+                f"MLflow at {self.address} {what}: start it (docker compose up -d mlflow-server)"
+            ) from None
+        finally:
+            if answer is not None:
+                answer.close()  # one that was read to its end has given its connection back before
 
-    def _refused(self, answer: httpx.Response) -> RegistryError:
-        if answer.status_code == httpx.codes.FORBIDDEN and "Invalid Host header" in answer.text:
+    def _read(self, answer: urllib3.BaseHTTPResponse, until: float) -> bytes:
+        """The whole body, in a time and a size that are bounded: a server may send a byte a second."""
+        body = bytearray()
+        while chunk := answer.read1(CHUNK):
+            body += chunk
+            if time.monotonic() > until or len(body) > MOST_BYTES:
+                raise RegistryError(f"MLflow at {self.address} takes too long to answer")
+        return bytes(body)
+
+    def _refused(self, status: int, body: bytes) -> RegistryError:
+        if status == FORBIDDEN and b"Invalid Host header" in body:
             return RegistryError(
                 f"MLflow at {self.address} knows itself under another name; "
                 "add this one to its MLFLOW_SERVER_ALLOWED_HOSTS"
             )
-        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        if status in (UNAUTHORIZED, FORBIDDEN):
             return RegistryError(f"MLflow at {self.address} wants another user or password: see MLFLOW_TRACKING_URI")
         return RegistryError(
-            f"MLflow at {self.address} refuses with HTTP {answer.status_code} ({_error_code(answer) or 'no reason'}); "
+            f"MLflow at {self.address} refuses with HTTP {status} ({_error_code(body) or 'no reason'}); "
             "look at its log (docker compose logs mlflow-server)"
         )
 
-    def _no_answer(self, error: httpx.HTTPError) -> RegistryError:
-        what = "answers too slowly" if isinstance(error, httpx.TimeoutException) else "does not answer"
-        return RegistryError(f"MLflow at {self.address} {what}: start it (docker compose up -d mlflow-server)")
 
-
-def _error_code(answer: httpx.Response) -> str:
+def _error_code(body: bytes) -> str:
     try:
-        return str(answer.json()["error_code"])
+        return str(json.loads(body)["error_code"])
     except (ValueError, KeyError, TypeError):
         return ""

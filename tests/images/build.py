@@ -215,7 +215,9 @@ IMAGES = {
     "seaweedfs": Image("seaweedfs", ("chrislusf/seaweedfs:4.48",), ("python3.12", "busybox")),
     "mongo": Image("mongo", ("mongo:7",), ("python3.12", "uv")),
     "python3.11": _python("3.11"),
-    "prometheus": Image("prometheus", ("prom/prometheus:v2.53.3",), ("debian", "busybox")),
+    "prometheus": Image("prometheus", ("prom/prometheus:v3.13.2",), ("debian", "busybox")),
+    "alertmanager": Image("alertmanager", ("prom/alertmanager:v0.34.0",), ("debian", "busybox")),
+    "grafana": Image("grafana", ("grafana/grafana:12.4.3",), ("busybox",)),
     "airflow": Image("airflow", ("apache/airflow:3.3.2",), ("python3.12", "uv")),
 }
 ON_REQUEST = {"airflow"}

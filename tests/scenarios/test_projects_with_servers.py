@@ -100,7 +100,7 @@ def test_a_check_that_never_succeeds(workspace: Workspace) -> None:
     """A wrong path in the health check: the client is not run, and the summary says why."""
     settle(workspace, "api")
     compose = workspace.folder / "docker-compose.yml"
-    text = compose.read_text(encoding="utf-8").replace("8000/health", "8000/helth")
+    text = compose.read_text(encoding="utf-8").replace("8090/health", "8090/helth")
     compose.write_text(text.replace("period: 5s", "period: 1s").replace("interval: 5s", "interval: 500ms"))
     result = workspace.run("run", API_PORT=str(free_port()))
     assert result.returncode == 1

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import psycopg
@@ -55,7 +56,7 @@ def test_a_training_is_registered_once(stack: Stack, listings: list[Listing]) ->
     artifacts = stack.ask(f"artifacts/list?run_id={version['run_id']}&path=report", method="GET")["files"]
     assert {each["path"] for each in artifacts} == {f"report/{name}" for name in REPORT}
 
-    with Registry(f"http://{stack.mlflow}") as registry:
+    with closing(Registry(f"http://{stack.mlflow}")) as registry:
         champion = registry.champion()
         assert champion is not None and (champion.number, champion.run_id) == (1, version["run_id"])
         assert champion.tags == version["tags"]

@@ -1,0 +1,8 @@
+SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#documentation",
+  deepLinking: true,
+  tryItOutEnabled: true,
+  displayRequestDuration: true,
+  validatorUrl: null,
+});

@@ -1,0 +1,131 @@
+"""What can be asked: the routes, by what they are about."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Depends, Response
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from pydantic_core import to_json
+
+from api.auth import Auth
+from api.metrics import Metrics
+from api.model import Champion
+from api.predicting import Keeper, Predictor, Recent
+from api.problems import problem
+from api.schemas import (
+    BatchPrediction,
+    Category,
+    Feedback,
+    Live,
+    ModelInfo,
+    Prediction,
+    Product,
+    Products,
+    Ready,
+    Received,
+    TopK,
+)
+from api.straight import StraightRoute
+from catalog.names import CATEGORIES
+
+__all__ = ["feedback", "health", "model", "predictions"]
+
+JSON = "application/json"
+
+
+def predictions(predictor: Predictor) -> APIRouter:
+    """Predicting: one product, or many."""
+    routes = APIRouter(tags=["predictions"], route_class=StraightRoute)
+
+    # Answers are made by hand: they are valid as they are made, and to have them checked takes longer than to predict.
+    @routes.post("/predict", response_model=Prediction)
+    async def predict(product: Product, top_k: TopK = 3) -> Response:
+        """The likeliest categories of a product."""
+        model = predictor.model()
+        answer = predictor.one(product, top_k, model)
+        return Response(to_json({**answer, "model": model.name}), media_type=JSON)
+
+    @routes.post("/predict/batch", response_model=BatchPrediction)
+    async def predict_batch(batch: Products, top_k: TopK = 3) -> Response:
+        """The likeliest categories of up to 1,000 products, by one version of the model."""
+        model = predictor.model()
+        answers = await predictor.batch(batch.products, top_k, model)
+        return Response(to_json({"predictions": answers, "model": model.name}), media_type=JSON)
+
+    return routes
+
+
+def feedback(auth: Auth, keeper: Keeper, recent: Recent, metrics: Metrics) -> APIRouter:
+    """Who knows better says so."""
+    routes = APIRouter(tags=["feedback"])
+
+    @routes.post("/feedback", status_code=202)
+    async def give_feedback(given: Feedback, user: str = Depends(auth.user)) -> Received:
+        """Say which category a prediction should have named. It may be the one that it named."""
+        made, prediction = uuid.uuid4().hex, given.prediction_id.replace("-", "")
+        keeper.put(
+            "feedback",
+            {
+                "_id": made,
+                "prediction_id": prediction,
+                "code": given.code,
+                "comment": given.comment,
+                "user": user,
+                "at": datetime.now(UTC),
+            },
+        )
+        metrics.feedback[recent.agrees(prediction, given.code)].inc()
+        return Received(id=made)
+
+    return routes
+
+
+def model(predictor: Predictor) -> APIRouter:
+    """Which model it is, and what it knows."""
+    routes = APIRouter(tags=["model"])
+
+    @routes.get("/model")
+    async def model_in_service() -> ModelInfo:
+        """The model that answers now."""
+        model = predictor.model()
+        return ModelInfo(
+            **model.name, run_id=model.version.run_id, created_at=model.version.created, loaded_at=model.loaded
+        )
+
+    @routes.get("/categories")
+    async def categories() -> list[Category]:
+        """All categories, and the names that people know them by."""
+        return [Category(code=code, name=name) for code, name in CATEGORIES.items()]
+
+    return routes
+
+
+def health(champion: Champion, metrics: Metrics, draining: Any) -> APIRouter:
+    """How it is."""
+    routes = APIRouter(tags=["health"])
+
+    @routes.get("/health/live")
+    async def live() -> Live:
+        """Whether the process answers: it does. What needs the answer of others is under /health/ready."""
+        return Live(status="alive")
+
+    @routes.get("/health/ready", response_model=Ready)
+    async def ready() -> Any:
+        """Whether predictions can be asked for, and if not, why."""
+        reasons = ["the server is about to end"] if draining.begun else []
+        model = champion.model
+        if model is None:
+            reasons.append(champion.reason)
+        if model is None or reasons:
+            return problem(503, "Not ready: " + "; ".join(reasons), {"Retry-After": "1"}, reasons=reasons)
+        return Ready(status="ready", model_version=model.version.number)
+
+    @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def prometheus() -> Response:
+        """The metrics, as Prometheus reads them."""
+        return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return routes

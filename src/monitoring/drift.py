@@ -1,0 +1,99 @@
+"""`python -m monitoring.drift`: whether what the API is asked has moved away from what its model learned from.
+
+Both samples belong to one version of the model, the champion: the listings that it was trained on, and those that it
+was asked about lately. The report and the verdict go to a folder of their own on S3, and what points at them,
+`latest.json`, is replaced last: who follows it never sees half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from catalog.champion import Registry, RegistryError, Version
+from catalog.classifier import Classifier, ModelError
+from catalog.names import ALIAS, MODEL
+from monitoring.comparison import prediction_drift, text_drift
+from monitoring.job import JobError, Progress, log_progress, run
+from monitoring.predictions import Current, read_current
+from monitoring.reference import Reference, read_reference
+from monitoring.report import page
+from monitoring.settings import DriftSettings, latest
+from monitoring.storage import Storage
+from monitoring.verdict import Verdict
+
+__all__ = ["look", "main"]
+
+
+def main() -> None:
+    """Compare what the environment names, and say what came out."""
+    print(look(DriftSettings.read(), Storage(), datetime.now(UTC), log_progress()))
+
+
+def look(settings: DriftSettings, storage: Storage, now: datetime, progress: Progress) -> str:
+    """Compare, and write the verdict if there is enough to judge by; the line that sums it up.
+
+    Raises:
+        JobError: A server or the data failed; the verdict of the time before stands.
+    """
+    with _registry(settings) as registry:
+        version = registry.champion()
+        if version is None:
+            return f"nothing to compare: no version of {MODEL} has the alias {ALIAS!r}; run train first"
+        since = now - timedelta(hours=settings.hours)
+        current = read_current(settings.mongodb_uri, version.number, since, settings.rows)
+        asked = f"{len(current.codes):,} different listings in {current.predictions:,} predictions"
+        progress(f"{asked} of version {version.number} in the last {settings.hours} h")
+        reference = _reference(settings, storage, version)
+        progress(f"{len(reference.listings):,} different listings that it was trained on")
+        fewest = min(len(current.codes), len(reference.listings))
+        if fewest < settings.least or not reference.held_out:
+            return f"no verdict: {fewest} different listings are too few, {settings.least} are the least (DRIFT_LEAST)"
+        classifier = registry.load(version)
+    folder = f"{settings.target}/{now:%Y%m%dT%H%M%SZ}"
+    reference = replace(reference, listings=reference.listings[: settings.rows])
+    verdict, report = compare(version, classifier, reference, current, f"{folder}/report.html", now)
+    storage.put(verdict.report, report, "text/html; charset=utf-8")
+    storage.put(f"{folder}/drift.json", verdict.to_json(), "application/json")
+    # Last: it points at what is whole.
+    storage.put(latest(settings.target), verdict.to_json(), "application/json")
+    return verdict.line()
+
+
+def compare(
+    version: Version, classifier: Classifier, reference: Reference, current: Current, where: str, now: datetime
+) -> tuple[Verdict, bytes]:
+    """The verdict, and the report that will be there."""
+    listings, answers = list(current.codes), list(current.codes.values())
+    # The champion itself says what it thinks of those that it has not learned from.
+    codes = [int(code) for code in classifier.predict(reference.held_out)]
+    texts = text_drift(reference.listings, listings)
+    parts = {"text": texts.part, "prediction": prediction_drift(codes, answers)}
+    rows = {"reference": len(reference.listings), "current": len(listings)}
+    verdict = Verdict(now, version.number, rows, parts, where)
+    return verdict, page(verdict, texts, codes, answers)
+
+
+@contextmanager
+def _registry(settings: DriftSettings) -> Iterator[Registry]:
+    """MLflow, whose errors are this program's."""
+    try:
+        with Registry(settings.tracking_uri) as registry:
+            yield registry
+    except RegistryError as error:
+        raise JobError(str(error)) from None
+    except ModelError as error:
+        raise JobError(f"the champion of {MODEL} is damaged: {error}; run train with TRAIN_FORCE=1") from None
+
+
+def _reference(settings: DriftSettings, storage: Storage, version: Version) -> Reference:
+    sha256 = version.tags.get("data_sha256", "")
+    if not sha256:
+        raise JobError(f"version {version.number} of {MODEL} does not say what it was trained on: run train")
+    return read_reference(storage, settings.training_data, sha256)
+
+
+if __name__ == "__main__":
+    run(main)

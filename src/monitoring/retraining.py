@@ -1,0 +1,117 @@
+"""A retraining, asked of Airflow's REST API. What was asked before is read from Airflow, and remembered nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import httpx
+
+from monitoring.job import JobError
+
+__all__ = ["Airflow", "AirflowError", "Outcome"]
+
+# Seconds for one answer of Airflow.
+PATIENCE = 5.0
+ACTIVE = frozenset({"queued", "running"})
+# So many of the newest runs are looked at.
+NEWEST = 50
+
+
+class AirflowError(JobError):
+    """Airflow did not start a run: one line that says why, and what to do."""
+
+
+class Outcome(StrEnum):
+    """What became of a wish for a retraining."""
+
+    STARTED = "started"
+    REPEATED = "repeated"
+    RUNNING = "running"
+    TOO_SOON = "too_soon"
+    FAILED = "failed"
+
+
+@dataclass
+class Airflow:
+    """The Airflow that trains, and the DAG that does it.
+
+    Attributes:
+        url: Where its API server is.
+        user: Who asks.
+        password: That user's.
+        dag: The DAG's id.
+        pause: No run is asked for within this time after another one was.
+    """
+
+    url: str = field(repr=False)
+    user: str
+    password: str = field(repr=False)
+    dag: str
+    pause: timedelta
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    async def retrain(self, run_id: str) -> Outcome:
+        """Start the run of this name, unless there is one, another one is under way, or was a short time ago.
+
+        Raises:
+            AirflowError: Airflow does not answer, or refuses; nothing was started then.
+        """
+        # One after the other: of two that come at once, the second one sees the run of the first.
+        async with self._turn, httpx.AsyncClient(base_url=self.url, timeout=PATIENCE, trust_env=False) as client:
+            try:
+                login = {"username": self.user, "password": self.password}
+                token = await self._ask(client, "POST", "/auth/token", login)
+                client.headers["Authorization"] = f"Bearer {token['access_token']}"
+                runs = f"/api/v2/dags/{self.dag}/dagRuns"
+                newest = await self._ask(client, "GET", f"{runs}?order_by=-run_after&limit={NEWEST}")
+                reason = self._reason_against(newest["dag_runs"], run_id)
+                return reason or await self._start(client, runs, run_id)
+            except httpx.HTTPError as error:
+                what = "answers too slowly" if isinstance(error, httpx.TimeoutException) else "does not answer"
+                start = "start it (docker compose up -d airflow-webserver) or correct AIRFLOW_URL"
+                raise AirflowError(f"Airflow {what}: {start}") from None
+            except (KeyError, TypeError, ValueError):
+                raise AirflowError("what answers is no Airflow 3: correct AIRFLOW_URL") from None
+
+    def _reason_against(self, runs: Sequence[dict[str, Any]], run_id: str) -> Outcome | None:
+        """Why none is to be started."""
+        if any(run["dag_run_id"] == run_id for run in runs):
+            return Outcome.REPEATED
+        if any(run["state"] in ACTIVE for run in runs):
+            return Outcome.RUNNING
+        last = max((datetime.fromisoformat(run["run_after"]) for run in runs), default=None)
+        if last is not None and datetime.now(UTC) - last < self.pause:
+            return Outcome.TOO_SOON
+        return None
+
+    async def _start(self, client: httpx.AsyncClient, runs: str, run_id: str) -> Outcome:
+        wish: dict[str, Any] = {
+            "dag_run_id": run_id,
+            "logical_date": None,
+            "conf": {},
+            "note": "Asked for by an alert.",
+        }
+        answer = await client.post(runs, json=wish)
+        if answer.status_code == httpx.codes.CONFLICT:
+            return Outcome.REPEATED
+        self._check(answer)
+        return Outcome.STARTED
+
+    async def _ask(self, client: httpx.AsyncClient, method: str, path: str, body: Any = None) -> Any:
+        answer = await client.request(method, path, json=body)
+        self._check(answer)
+        return answer.json()
+
+    def _check(self, answer: httpx.Response) -> None:
+        """Raise what a refusal means."""
+        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise AirflowError(f"Airflow lets {self.user} not do it: correct AIRFLOW_USER and AIRFLOW_PASSWORD")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            raise AirflowError(f"Airflow knows no DAG {self.dag}: look at its import errors, or correct RETRAIN_DAG")
+        if not answer.is_success:
+            raise AirflowError(f"Airflow refuses with HTTP {answer.status_code}: look at its log")

@@ -1,0 +1,144 @@
+"""`python -m monitoring.server`: drift and the queue for Prometheus; and where Alertmanager asks for a retraining."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from datetime import timedelta
+from functools import partial
+
+import uvicorn
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from monitoring.alerts import PayloadError, wanted
+from monitoring.job import run
+from monitoring.metrics import Metrics
+from monitoring.queue import conninfo, read_queue
+from monitoring.retraining import Airflow, AirflowError, Outcome
+from monitoring.settings import MonitorSettings, latest
+from monitoring.source import Reporter, Source
+from monitoring.storage import Storage
+from monitoring.verdict import read_latest
+
+__all__ = ["Monitor", "main"]
+
+# A value is shown for so many looks without an answer: one that is lost is no outage.
+KEPT_LOOKS = 4
+# Seconds, for an answer of S3; for the body of a request.
+STORAGE_PATIENCE, BODY_PATIENCE = 5.0, 5.0
+LARGEST_BODY = 1 << 20
+CONNECTIONS = 64
+
+
+class Monitor:
+    """The program that stays up.
+
+    Args:
+        settings: What it is told.
+
+    Raises:
+        SettingError: The database or S3 is told of in a way that cannot be used.
+    """
+
+    def __init__(self, settings: MonitorSettings) -> None:
+        storage = Storage(STORAGE_PATIENCE, tries=1)
+        every, keep = settings.poll, settings.poll * KEPT_LOOKS
+        self._sources = (
+            Source("drift", partial(read_latest, storage, latest(settings.target)), every, keep),
+            Source("queue", partial(read_queue, conninfo(settings.database_uri)), every, keep),
+        )
+        self._metrics = Metrics(*self._sources)
+        self._token = settings.token.encode()
+        login = settings.airflow_user, settings.airflow_password
+        self._airflow = Airflow(settings.airflow_url, *login, settings.dag, timedelta(seconds=settings.pause))
+        self._reporter = Reporter("retraining")
+        self.app = Starlette(
+            routes=[
+                Route("/metrics", self.metrics),
+                Route("/alerts", self.alerts, methods=["POST"]),
+                Route("/health", self.health),
+            ]
+        )
+
+    def start(self) -> None:
+        """Begin to look at the sources."""
+        for source in self._sources:
+            source.start()
+
+    async def health(self, request: Request) -> Response:
+        """It answers: what it looks at may be away."""
+        return PlainTextResponse("ok\n")
+
+    async def metrics(self, request: Request) -> Response:
+        """All metrics, of what is known now."""
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(self._metrics.registry), headers={"Content-Type": content_type})
+
+    async def alerts(self, request: Request) -> Response:
+        """Alertmanager's webhook. It sends again what got 503, and gives up on what got 4xx."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
+            return _refusal(401, "show the token of MONITOR_TOKEN_FILE", {"WWW-Authenticate": "Bearer"})
+        try:
+            async with asyncio.timeout(BODY_PATIENCE):
+                body = await _body(request)
+        except TimeoutError:
+            return _refusal(408, f"the body did not come within {BODY_PATIENCE:g} s", {"Connection": "close"})
+        if body is None:
+            return _refusal(413, f"more than {LARGEST_BODY} bytes", {"Connection": "close"})
+        try:
+            alert = wanted(body)
+        except PayloadError as error:
+            return _refusal(400, f"{error}: send what Alertmanager's webhook sends")
+        return await self._retrain(alert.run_id) if alert else JSONResponse({"outcome": "nothing asked for"})
+
+    async def _retrain(self, run_id: str) -> Response:
+        try:
+            outcome = await self._airflow.retrain(run_id)
+        except AirflowError as error:
+            self._metrics.count(Outcome.FAILED)
+            self._reporter.fails(str(error))
+            return _refusal(503, str(error), {"Retry-After": "30"})
+        self._metrics.count(outcome)
+        self._reporter.works()
+        print(f"retraining {run_id}: {outcome}", flush=True)
+        return JSONResponse({"outcome": outcome, "run": run_id})
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body; None where it is too large, of which no more is read then."""
+    parts = bytearray()
+    async for part in request.stream():
+        parts += part
+        if len(parts) > LARGEST_BODY:
+            return None
+    return bytes(parts)
+
+
+def _refusal(status: int, why: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"detail": why}, status, headers)
+
+
+def main() -> None:
+    """Stay up until SIGTERM."""
+    settings = MonitorSettings.read()
+    monitor = Monitor(settings)
+    monitor.start()
+    uvicorn.run(
+        monitor.app,
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=3,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

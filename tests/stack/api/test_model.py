@@ -1,0 +1,138 @@
+"""The champion: found, followed, and served on when the registry has nothing better to give."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.stack.api.conftest import Api, StandIn, StartApi
+
+from api.model import Failure
+from catalog.champion import Version
+from catalog.classifier import Classifier
+
+Two = tuple[Classifier, Classifier]
+
+
+def reasons(api: Api) -> list[str]:
+    """Why it is not ready; empty where it is."""
+    found: list[str] = api.client.get("/health/ready").json().get("reasons", [])
+    return found
+
+
+def lines(api: Api, words: str) -> int:
+    """How many lines of its log have these words."""
+    return sum(words in line for line in api.said)
+
+
+def test_without_a_registry(start_api: StartApi) -> None:
+    """It is alive, is not ready, and says why: where the registry is, its log says, and nobody else is told."""
+    with start_api() as api:
+        api.wait(lambda: "does not answer" in "".join(reasons(api)))
+        assert api.client.get("/health/live").json() == {"status": "alive"}
+        ready = api.client.get("/health/ready")
+        assert ready.status_code == 503 and int(ready.headers["retry-after"]) > 0
+        assert ready.json()["reasons"] == ["MLflow does not answer: start it (docker compose up -d mlflow-server)"]
+        assert "127.0.0.1" not in ready.text and lines(api, "MLflow at http://127.0.0.1:9 does not answer") == 1
+        for answer in (api.predict(), api.client.get("/model")):
+            assert answer.status_code == 503 and answer.json()["detail"] and int(answer.headers["retry-after"]) > 0
+        assert api.client.get("/").status_code == 200 and api.client.get("/categories").status_code == 200
+        assert api.metric('api_refused_total{reason="no_model"}') == 2 and api.metric("api_model_version") == 0
+        assert api.metric("api_model_last_check_timestamp_seconds") == 0
+
+
+def test_a_champion_that_comes_and_goes(start_api: StartApi, registry: StandIn, classifiers: Two) -> None:
+    """Without one it is not ready; the first is served as soon as it is promoted; one that is no more serves on."""
+    with start_api(MLFLOW_TRACKING_URI=registry.url) as api:
+        api.wait(lambda: "no champion" in "".join(reasons(api)))
+        registry.promote(classifiers[0])
+        api.serves(1)
+        registry.demote()
+        api.wait(lambda: lines(api, "no champion") == 2)
+        assert api.predict().json()["model"]["version"] == 1
+        assert api.metric('api_model_loads_total{outcome="loaded"}') == 1 == registry.loaded
+
+
+def test_a_new_champion(start_api: StartApi, registry: StandIn, classifiers: Two) -> None:
+    """The new one answers, its numbers are told, and each prediction says which one it is of."""
+    registry.promote(classifiers[0])
+    with start_api(MLFLOW_TRACKING_URI=registry.url) as api:
+        api.serves(1)
+        before = api.predict("collection").json()
+        registry.promote(classifiers[1])
+        api.serves(2)
+        after = api.predict("collection").json()
+        assert (before["model"]["version"], after["model"]["version"]) == (1, 2)
+        assert before["categories"] != after["categories"]
+        assert api.metric("api_model_version") == 2
+        created = datetime(2026, 11, 1, 2, tzinfo=UTC).timestamp()
+        assert api.metric("api_model_created_timestamp_seconds") == created
+        assert api.metric('api_model_loads_total{outcome="loaded"}') == 2
+
+
+def test_a_broken_champion(start_api: StartApi, registry: StandIn, classifiers: Two) -> None:
+    """A version whose files are damaged leaves the old one in service, and is told of once; mended, it serves."""
+    registry.promote(classifiers[0])
+    with start_api(MLFLOW_TRACKING_URI=registry.url) as api:
+        api.serves(1)
+        registry.broken = True
+        registry.promote(classifiers[1])
+        api.wait(lambda: api.metric('api_model_loads_total{outcome="failed"}') >= 2)
+        assert api.predict().json()["model"]["version"] == 1 and api.client.get("/health/ready").status_code == 200
+        assert lines(api, "version 2 cannot be loaded: ") == 1 and "Traceback" not in "".join(api.said)
+        registry.broken = False
+        api.serves(2)
+
+
+def test_a_broken_first_champion(start_api: StartApi, registry: StandIn, classifiers: Two) -> None:
+    """Where there is no other, it is not ready, and says what is wrong with the model."""
+    registry.broken = True
+    registry.promote(classifiers[0])
+    with start_api(MLFLOW_TRACKING_URI=registry.url) as api:
+        api.wait(lambda: "version 1 cannot be loaded: " in "".join(reasons(api)))
+        assert api.predict().status_code == 503
+
+
+def test_a_registry_that_goes_away(start_api: StartApi, registry: StandIn, classifiers: Two) -> None:
+    """The model serves on; that the registry is away is told once, and so is its return."""
+    registry.promote(classifiers[0])
+    with start_api(MLFLOW_TRACKING_URI=registry.url) as api:
+        api.serves(1)
+        registry.stop()
+        api.wait(lambda: lines(api, "does not answer"))
+        checked = api.metric("api_model_last_check_timestamp_seconds")
+        assert checked > 0 and all(api.predict().status_code == 200 for _ in range(50))
+        assert api.client.get("/health/ready").status_code == 200
+        assert api.metric("api_model_last_check_timestamp_seconds") == checked
+        registry.start()
+        registry.promote(classifiers[1])
+        api.serves(2)
+        assert lines(api, "does not answer") == 1
+
+
+def test_a_slow_registry(start_api: StartApi, registry: StandIn, classifiers: Two) -> None:
+    """While it answers late, requests are answered as ever: by the old model, until the new one is whole."""
+    registry.promote(classifiers[0])
+    with start_api(MLFLOW_TRACKING_URI=registry.url) as api:
+        api.serves(1)
+        registry.delay = 0.4
+        registry.promote(classifiers[1])
+        versions = []
+        while 2 not in versions:
+            versions.append(api.predict().json()["model"]["version"])
+        assert versions == sorted(versions) and versions.count(1) > 10
+
+
+@pytest.mark.parametrize("times", [1, 2, 5, 100, 10_000])
+def test_what_fails_is_tried_more_and_more_seldom(times: int) -> None:
+    """A version that cannot be loaded waits twice as long each time, up to five minutes; another one does not."""
+    made = datetime(2026, 11, 1, tzinfo=UTC)
+    version, other = Version(1, "a", made, {}), Version(2, "b", made + timedelta(1), {})
+    failure = Failure()
+    for _ in range(times):
+        failure = failure.again(version, "why")
+    pause = min(10 * 2 ** min(times, 20), 300)
+    assert failure.is_over(other, 10, now=failure.at)
+    assert not failure.is_over(version, 10, now=failure.at + pause - 1)
+    assert failure.is_over(version, 10, now=failure.at + pause + 1)
+    assert failure.again(other, "why").times == 1

@@ -1,0 +1,346 @@
+"""`python -m monitoring.drift` on real servers: what counts, what is written and when, and what a failure leaves.
+
+MLflow is a stand-in that serves a real classifier; tests/airflow/test_scenarios_loop.py has the real one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from tests.stack.catalog.conftest import Relay
+from tests.stack.catalog.ml.conftest import Listing, parquet
+from tests.stack.conftest import ESCAPED, S3, Run
+from tests.stack.monitoring.standin import StandIn, standing_in
+
+from catalog.classifier import Classifier
+from catalog.text import clean
+from data.generator import Generator
+from ml.dataset import Rows, split
+from ml.fitting import fit
+from monitoring.drift import look
+from monitoring.job import JobError, SettingError
+from monitoring.settings import DriftSettings
+from monitoring.storage import Storage
+
+LEARNED = range(1_000)
+Prediction = dict[str, Any]
+
+
+@dataclass
+class Registry:
+    """What the stand-in for MLflow says: the champion's version, what it learned from, and its files."""
+
+    files: dict[str, bytes]
+    version: int = 3
+    sha256: str = ""
+    promoted: bool = True
+
+    def answer(self, method: str, path: str) -> tuple[int, bytes]:
+        """As MLflow's REST API does."""
+        if "/mlflow-artifacts/" in path:
+            return 200, self.files[path.rpartition("/")[2]]
+        if "get-download-uri" in path:
+            return 200, b'{"artifact_uri": "mlflow-artifacts:/1/models/m-1/artifacts"}'
+        if not self.promoted:
+            return 404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'
+        tags = [{"key": "data_sha256", "value": self.sha256}]
+        said = {"version": str(self.version), "run_id": "r", "creation_timestamp": 1_700_000_000_000, "tags": tags}
+        return 200, json.dumps({"model_version": said}).encode()
+
+
+@dataclass
+class World:
+    """All that a look needs: cleaned listings on S3, a registry, predictions in MongoDB; and the job itself."""
+
+    s3: S3
+    mongodb_uri: str
+    registry: Registry
+    mlflow: StandIn
+    run: Run
+    folder: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:10]}")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The variables of the job."""
+        return {
+            **self.s3.environment,
+            "MLFLOW_TRACKING_URI": self.mlflow.address,
+            "MONGODB_URI": self.mongodb_uri,
+            "TRAINING_DATA": f"s3://catalog/{self.folder}/clean/manifest.json",
+            "DRIFT_TARGET": f"s3://catalog/{self.folder}/drift",
+        }
+
+    def job(self, **variables: object) -> subprocess.CompletedProcess[str]:
+        """Run the job to its end."""
+        return self.run("monitoring.drift", **{**self.settings, **variables})
+
+    def look(self, **variables: str) -> str:
+        """The same without a process of its own: what it says on stdout.
+
+        Raises:
+            JobError: What it says on stderr.
+        """
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**self.settings, **variables}.items():
+                patch.setenv(name, value)
+            return look(DriftSettings.read(), Storage(), datetime.now(UTC), lambda line: None)
+
+    def clean(self, listings: list[Listing]) -> str:
+        """Write listings as cleaning does; the hash of their file."""
+        body = parquet(listings)
+        sha256 = hashlib.sha256(body).hexdigest()
+        key = f"{self.folder}/clean/products-{sha256[:16]}.parquet"
+        manifest = {"rows_out": len(listings), "sha256": sha256, "object": f"s3://catalog/{key}"}
+        self.put(key, body)
+        self.put(f"{self.folder}/clean/manifest.json", json.dumps(manifest).encode())
+        return sha256
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write an object."""
+        client = self.s3.client()
+        client.put_object(Bucket="catalog", Key=key, Body=body)
+        client.close()
+
+    def objects(self) -> dict[str, bytes]:
+        """What the job has written, by name under its folder."""
+        client = self.s3.client()
+        prefix = f"{self.folder}/drift/"
+        keys = [each["Key"] for each in client.list_objects_v2(Bucket="catalog", Prefix=prefix).get("Contents", [])]
+        found = {key: client.get_object(Bucket="catalog", Key=key)["Body"].read() for key in keys}
+        client.close()
+        return {key.removeprefix(prefix): body for key, body in found.items()}
+
+    def latest(self) -> dict[str, Any]:
+        """The newest verdict."""
+        found: dict[str, Any] = json.loads(self.objects()["latest.json"])
+        return found
+
+    def predicted(self, predictions: Iterable[Prediction]) -> None:
+        """Write predictions as the API does."""
+        with MongoClient[Prediction](self.mongodb_uri) as client:
+            client.get_default_database()["predictions"].insert_many(predictions)
+
+
+def generated(number: int, seed: int = 42) -> Listing:
+    """A generated listing, cleaned."""
+    made = Generator(seed).listing(number) if seed != 42 else GENERATOR.listing(number)
+    title, description = (clean(made[name] or "") for name in ("designation", "description"))
+    return Listing(int(made["productid"] or 0), title, description, int(made["prdtypecode"] or 0))
+
+
+GENERATOR = Generator(42)
+
+
+def prediction(number: int, version: int = 3, hours: float = 1, **other: object) -> Prediction:
+    """What the API writes of a request for a generated listing, as it came in, some hours ago."""
+    made = GENERATOR.listing(number)
+    return {
+        "_id": uuid.uuid4().hex,
+        "at": datetime.now(UTC) - timedelta(hours=hours, seconds=number % 60),
+        "designation": made["designation"],
+        "description": made["description"] or "",
+        "categories": [{"code": int(made["prdtypecode"] or 0), "probability": 0.9}],
+        "model_version": version,
+        "source": "one",
+        **other,
+    }
+
+
+def shouting(number: int) -> Prediction:
+    """A request in another alphabet, to which the model always says the same."""
+    made = prediction(number)
+    turned = made["designation"].translate({code: code + 0x3B0 - 0x60 for code in range(0x61, 0x7B)})
+    return {**made, "designation": turned, "description": "", "categories": [{"code": 10, "probability": 0.4}]}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a classifier that learned from the listings."""
+    rows = [generated(number) for number in LEARNED]
+    columns = zip(*((row.productid, row.designation, row.description, row.prdtypecode) for row in rows), strict=True)
+    made: Classifier = fit(split(Rows(*map(list, columns))).training, lambda line: None)[0]
+    folder: Path = tmp_path_factory.mktemp("classifier")
+    made.save(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def world(s3: S3, mongodb_address: str, files: dict[str, bytes], run: Run) -> Iterator[World]:
+    """A champion, version 3, and what it learned from; nobody has asked it anything."""
+    registry = Registry(files)
+    uri = f"mongodb://admin:{ESCAPED}@{mongodb_address}/t{uuid.uuid4().hex[:12]}?authSource=admin"
+    with standing_in(registry.answer) as mlflow:
+        made = World(s3, uri, registry, mlflow, run)
+        registry.sha256 = made.clean([generated(number) for number in LEARNED])
+        yield made
+
+
+def test_more_of_the_same(world: World) -> None:
+    """Listings like those of the training: no drift; report, verdict and what points at them are on S3, and whole."""
+    world.predicted(prediction(number) for number in range(2_000, 2_600))
+    done = world.job()
+    assert done.returncode == 0, done.stderr
+    verdict = world.latest()
+    assert verdict["model"] == {"name": "catalog-classifier", "version": 3}
+    assert verdict["rows"]["current"] > 550 and verdict["rows"]["reference"] > 900
+    assert {name: part["detected"] for name, part in verdict["parts"].items()} == {"text": False, "prediction": False}
+    objects = world.objects()
+    folder = verdict["report"].removeprefix(f"s3://catalog/{world.folder}/drift/").partition("/")[0]
+    assert re.fullmatch(r"\d{8}T\d{6}Z", folder)
+    assert objects.keys() == {"latest.json", f"{folder}/report.html", f"{folder}/drift.json"}
+    assert objects[f"{folder}/drift.json"] == objects["latest.json"]
+    assert b"no drift" in objects[f"{folder}/report.html"] and b"Magazines" in objects[f"{folder}/report.html"]
+    assert done.stdout.count("no drift") == 2 and verdict["report"] in done.stdout
+
+
+def test_something_else(world: World) -> None:
+    """Another alphabet and other answers: both drift, the report says how; a second look says the same."""
+    world.predicted(shouting(number) for number in range(2_000, 2_500))
+    assert world.look().count("DRIFT") == 2
+    verdict = world.latest()
+    assert all(part["detected"] and part["score"] > part["threshold"] for part in verdict["parts"].values())
+    assert verdict["parts"]["text"]["score"] > 0.9 and verdict["parts"]["prediction"]["score"] > 0.5
+    report = next(body for name, body in world.objects().items() if name.endswith(".html")).decode()
+    assert report.count('class="drift">drift') == 2 and "τ" in report and "<script" not in report
+    world.look()
+    assert world.latest()["parts"] == verdict["parts"]
+
+
+def test_what_counts(world: World) -> None:
+    """Predictions of the champion's version, of the last hours, each listing once; the newest where there are many."""
+    own = range(2_000, 2_300)
+    world.predicted(prediction(number) for number in own)
+    world.predicted(shouting(number) | {"model_version": 2} for number in range(2_300, 2_900))
+    world.predicted(shouting(number) | {"at": datetime.now(UTC) - timedelta(hours=30)} for number in range(400))
+    world.predicted(prediction(2_000, hours=0.5) for _ in range(1_000))
+    world.predicted([prediction(3_000, designation=None), prediction(3_001, categories=[])])
+    different = {(row.designation, row.description) for row in map(generated, own)}
+    world.look()
+    assert world.latest()["rows"]["current"] == len(different)
+    assert not world.latest()["parts"]["text"]["detected"]
+    world.look(DRIFT_ROWS="250")
+    assert world.latest()["rows"] == {"current": 250, "reference": 250}
+
+
+def test_too_little_to_judge_by(world: World) -> None:
+    """Few rows give no verdict, and the one before stands; nothing promoted is nothing to compare: no errors."""
+    world.predicted(prediction(number) for number in range(2_000, 2_400))
+    world.look()
+    before = world.objects()
+    world.registry.version = 4
+    assert "no verdict: 0 different listings are too few" in world.look()
+    world.registry.version = 3
+    assert "500 are the least (DRIFT_LEAST)" in world.look(DRIFT_LEAST="500")
+    world.registry.promoted = False
+    assert "nothing to compare" in world.look()
+    assert world.objects() == before
+
+
+def test_the_champion_learned_from_an_earlier_file(world: World) -> None:
+    """What was cleaned since then does not count: the champion's own rows are found beside it, or missed by name."""
+    world.predicted(prediction(number) for number in range(2_000, 2_400))
+    world.clean([generated(number, seed=5) for number in range(300)])
+    world.look()
+    assert world.latest()["rows"]["reference"] > 900
+    world.registry.sha256 = "0" * 64
+    with pytest.raises(JobError, match="which the champion learned from: train anew"):
+        world.look()
+    world.put(f"{world.folder}/clean/products-{'0' * 16}.parquet", b"PAR1 other PAR1")
+    with pytest.raises(JobError, match="is not the file that the champion learned from"):
+        world.look()
+    world.registry.sha256 = ""
+    with pytest.raises(JobError, match="does not say what it was trained on"):
+        world.look()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("MLFLOW_TRACKING_URI", "http://user:secret-7@127.0.0.1:9", "MLflow at http://127.0.0.1:9 does not answer"),
+        (
+            "MONGODB_URI",
+            "mongodb://admin:secret-7@127.0.0.1:9/catalog",
+            "cannot reach MongoDB on 127.0.0.1:9: start it",
+        ),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "cannot reach S3 at http://127.0.0.1:9"),
+    ],
+)
+def test_a_server_is_away(world: World, variable: str, value: str, said: str) -> None:
+    """One line says which and what to do, without its password; the verdict before stands."""
+    world.predicted(prediction(number) for number in range(2_000, 2_300))
+    world.put(f"{world.folder}/drift/latest.json", b"the one before")
+    with pytest.raises(JobError) as failed:
+        world.look(**{variable: value})
+    assert said in str(failed.value) and "secret-7" not in str(failed.value)
+    assert world.objects() == {"latest.json": b"the one before"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MONGODB_URI", ""),
+        ("MONGODB_URI", "mongodb://a:b@c@secret-7/"),
+        ("MLFLOW_TRACKING_URI", "secret-7"),
+        ("DRIFT_ROWS", "many"),
+        ("DRIFT_ROWS", "100"),
+        ("DRIFT_HOURS", "0"),
+        ("TRAINING_DATA", "/data/clean"),
+    ],
+)
+def test_settings_that_cannot_be(world: World, variable: str, value: str) -> None:
+    """They are refused before anything is asked for, in one line that names the variable, and quotes no password."""
+    with pytest.raises(SettingError) as refused:
+        world.look(**{variable: value})
+    assert (variable in str(refused.value) or value in str(refused.value)) and "secret-7" not in str(refused.value)
+
+
+def test_how_it_fails(run: Run) -> None:
+    """One line on stderr; exit code 2 for a setting, 1 for a server."""
+    done = run("monitoring.drift")
+    assert done.returncode == 2 and done.stderr.startswith("error: MONGODB_URI is not set")
+    done = run(
+        "monitoring.drift", MONGODB_URI="mongodb://127.0.0.1:9/catalog", MLFLOW_TRACKING_URI="http://127.0.0.1:9"
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+
+def test_a_verdict_is_whole_or_not_there(world: World) -> None:
+    """S3 goes away while the report is written, and while the last object is: what is pointed at is always whole."""
+    world.predicted(prediction(number) for number in range(2_000, 2_300))
+    server = world.s3.endpoint.removeprefix("http://")
+    with closing(Relay(server)) as whole:
+        world.look(AWS_ENDPOINT_URL=f"http://{whole.address}")
+    before = world.latest()
+    for left in (9_000, 700):
+        with closing(Relay(server, cut_after=whole._passed - left)) as relay:
+            with pytest.raises(JobError, match="cannot reach S3"):
+                world.look(AWS_ENDPOINT_URL=f"http://{relay.address}")
+            assert relay.reached.is_set()
+        objects, now = world.objects(), world.latest()
+        assert now["report"].removeprefix(f"s3://catalog/{world.folder}/drift/") in objects
+        assert now == before
+
+
+def test_sigterm_ends_it(world: World, start: Callable[..., subprocess.Popen[str]]) -> None:
+    """Within seconds, with exit code 143, in the middle of an answer that does not come."""
+    hanging = Relay(world.s3.endpoint.removeprefix("http://"), hold_after=0)
+    world.predicted(prediction(number) for number in range(2_000, 2_300))
+    job = start("monitoring.drift", **{**world.settings, "AWS_ENDPOINT_URL": f"http://{hanging.address}"})
+    assert hanging.reached.wait(60)
+    job.terminate()
+    assert job.wait(10) == 143
+    hanging.mend()
+    hanging.close()
+    assert world.objects() == {}

@@ -1,0 +1,190 @@
+"""A real Prometheus that has looked at the real API and monitor: alerts, and every query of every dashboard."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from tests.stack.api.conftest import Api, StandIn, serving
+from tests.stack.catalog.test_model import make_examples
+from tests.stack.conftest import ESCAPED, S3, environment
+from tests.stack.monitoring.conftest import Observed, eventually, fetch, monitor, observed
+from tests.stack.monitoring.test_dashboards import DASHBOARDS, annotations, panels, substituted, targets, variables
+from tests.stack.monitoring.test_rules import rules
+
+from ml.fitting import fit
+
+pytestmark = pytest.mark.prometheus
+
+# The texts have drifted, the shares have not; of the version that is in service.
+VERDICT = {
+    "format": 1,
+    "at": datetime.now(UTC).isoformat(),
+    "model": {"name": "catalog-classifier", "version": 1},
+    "rows": {"reference": 2400, "current": 1990},
+    "parts": {
+        "text": {"score": 0.81, "threshold": 0.6, "p_value": 0.0001, "detected": True},
+        "prediction": {"score": 0.05, "threshold": 0.13, "p_value": 0.7, "detected": False},
+    },
+    "report": "s3://catalog/drift/20261122T130000Z/report.html",
+}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What is watched, and what watches."""
+
+    api: Api
+    observed: Observed
+
+
+@pytest.fixture(scope="module")
+def stack(mongodb_address: str, postgres_url: str, s3: S3) -> Iterator[Stack]:
+    """The API with a champion and some traffic; monitor with a queue, and a verdict on drift; and those who watch."""
+    registry, name = StandIn(), f"t{uuid.uuid4().hex[:12]}"
+    registry.promote(fit(make_examples(150, seed=0), lambda line: None)[0])
+    mongodb = f"mongodb://admin:{ESCAPED}@{mongodb_address}/{name}?authSource=admin"
+    settings = {
+        **s3.environment,
+        "DRIFT_TARGET": f"s3://catalog/{name}",
+        "ML_DATABASE_URI": queue(postgres_url, name),
+        "AIRFLOW_URL": "http://127.0.0.1:9",
+    }
+    s3.client().put_object(Bucket="catalog", Key=f"{name}/latest.json", Body=json.dumps(VERDICT).encode())
+    try:
+        with (
+            serving(MLFLOW_TRACKING_URI=registry.url, MONGODB_URI=mongodb) as api,
+            monitor(**settings) as address,
+            observed({"api:8000": api.url.removeprefix("http://"), "monitor:8001": address}) as seen,
+        ):
+            api.serves(1)
+            eventually(lambda: seen.query("api_model_version == 1 and on () catalog_drift_rows"))
+            traffic(api)
+            # A rate is of two looks at a series.
+            eventually(lambda: seen.query('http_requests_total{handler="/feedback"}'))
+            traffic(api)
+            yield Stack(api, seen)
+    finally:
+        registry.stop()
+
+
+def queue(postgres_url: str, name: str) -> str:
+    """The address of a database of one's own, with a request in its queue that nobody takes."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    address = f"{postgres_url.rpartition('/')[0]}/{name}"
+    command = [sys.executable, "-m", "ml.request", "score"]
+    subprocess.run(command, env=environment(ML_DATABASE_URI=address), check=True, capture_output=True, timeout=60)
+    return address
+
+
+def traffic(api: Api) -> None:
+    """Predictions, one by one and at once; a request that is refused; feedback of each kind."""
+    made = [api.predict(text).json() for text in ("roman livre", "piscine gonflable", "jeu de console") * 10]
+    api.client.post("/predict/batch", json={"products": [{"designation": "roman"}] * 20}).raise_for_status()
+    assert api.predict(" ").status_code == 422
+    codes = [category["code"] for category in made[0]["categories"]]
+    for prediction, code in ((made[0]["id"], codes[0]), (made[0]["id"], codes[1]), (uuid.uuid4().hex, codes[0])):
+        login = {"Authorization": f"Bearer {api.token()}"}
+        given = {"prediction_id": prediction, "code": code}
+        api.client.post("/feedback", json=given, headers=login).raise_for_status()
+
+
+def test_what_is_there_is_up_and_what_is_away_is_told(stack: Stack) -> None:
+    """Each target of the configuration is looked at; Grafana, which does not run here, is the one that is away."""
+
+    def down() -> list[str]:
+        return [
+            alert["labels"]["job"] for alert in stack.observed.alerts() if alert["labels"]["alertname"] == "TargetDown"
+        ]
+
+    assert eventually(down) == ["grafana"]
+    up = {series["metric"]["job"]: series["value"][1] for series in stack.observed.query("up")}
+    assert up == {"alertmanager": "1", "api": "1", "grafana": "0", "monitor": "1", "prometheus": "1"}
+
+
+def test_rules_ask_for_metrics_that_are_there(stack: Stack) -> None:
+    """Each rule is evaluated without an error, and each metric that it names is one that was scraped or recorded."""
+    groups = stack.observed.ask("rules")["groups"]
+    assert [rule["lastError"] for group in groups for rule in group["rules"] if rule["health"] != "ok"] == []
+
+    def unknown() -> set[str]:
+        return named - set(stack.observed.ask("label/__name__/values"))
+
+    named = {
+        name
+        for rule in rules()
+        for name in re.findall(r"\b[a-z_]+:[\w:]+|\b(?:api|catalog|http|up)(?:_\w+)?\b(?!\")", rule["expr"])
+    }
+    assert len(named) > 20
+    with suppress(AssertionError):  # which ones is told below
+        eventually(lambda: not unknown(), 20)
+    assert unknown() == set()
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_each_query_of_a_dashboard_finds_something(stack: Stack, name: str) -> None:
+    """Asked as Grafana asks, with the defaults of its variables: a number, and not one that is none."""
+    values = variables(DASHBOARDS[name])
+    asked = {
+        substituted(target["expr"], values): panel["title"]
+        for panel in panels(DASHBOARDS[name])
+        for target in targets(panel)
+    }
+
+    def found(query: str) -> bool:
+        return any(series["value"][1] != "NaN" for series in stack.observed.query(query))
+
+    assert len(asked) > 15
+    with suppress(AssertionError):  # which ones are empty is told below
+        eventually(lambda: all(map(found, asked)), 20)
+    assert {query: title for query, title in asked.items() if not found(query)} == {}
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_what_else_a_dashboard_asks_is_answered(stack: Stack, name: str) -> None:
+    """What it marks may be nothing, but is no error; its variable has the handlers that people ask for."""
+    for query in annotations(DASHBOARDS[name]):
+        stack.observed.query(substituted(query, {}))
+    for variable in DASHBOARDS[name]["templating"].get("list", []):
+        asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"])
+        assert asked
+        found = set(stack.observed.ask(f"label/{asked[2]}/values", **{"match[]": asked[1]}))
+        assert {"/predict", "/predict/batch", "/feedback"} <= found and not {"/metrics", "/health/ready"} & found
+
+
+def test_drift_asks_for_a_retraining(stack: Stack) -> None:
+    """Texts that drifted become an alert, which Alertmanager brings to monitor; here no Airflow takes the wish."""
+    eventually(lambda: stack.observed.value('catalog_retrainings_total{outcome="failed"}'))
+    assert {"TextDrift"} <= stack.observed.firing()
+    assert "PredictionDrift" not in stack.observed.firing()
+    (alert,) = [each for each in stack.observed.alerts() if each["labels"]["alertname"] == "TextDrift"]
+    assert [receiver["name"] for receiver in alert["receivers"]] == ["retrain", "duty"]
+
+
+def test_what_is_down_is_said_once(stack: Stack) -> None:
+    """Of an API that is down, nothing else is told; of others it is."""
+
+    def alert(name: str, job: str) -> dict[str, Any]:
+        return {"labels": {"alertname": name, "job": job, "instance": "test"}}
+
+    names = {"TargetDown", "ApiErrors", "QueueOld", "RegistryNotAnswering"}
+    jobs = {"QueueOld": "ml"}
+    fetch(f"{stack.observed.alertmanager}/api/v2/alerts", [alert(name, jobs.get(name, "shop")) for name in names])
+
+    def inhibited() -> set[str]:
+        ours = [each for each in stack.observed.alerts() if each["labels"].get("instance") == "test"]
+        return {each["labels"]["alertname"] for each in ours if each["status"]["inhibitedBy"]}
+
+    assert eventually(inhibited) == {"ApiErrors", "RegistryNotAnswering"}
