@@ -3,11 +3,11 @@
     GIGOGNE_REAL_DATA=../shared/data python benchmarks/api.py --rounds 12
     python benchmarks/api.py --parts change --rounds 20
 
-Linux, two cores: a server has one worker and a core of
-its own, and whoever asks is on the other one, with the databases; as root, both go before whatever else runs here. Storage,
-metrics and limits of the API are switched on. Servers are started once and take turns of some seconds. The listings are
-real ones where GIGOGNE_REAL_DATA names them, else generated; those that are asked for are not those that were learned.
-What the rivals need (mlflow 3, BentoML 1.4: see serving.py) is installed into the user's cache.
+Linux, two cores: a server has one worker and a core of its own, and whoever asks is on the other one, with the
+databases; as root, both go before whatever else runs there. Storage, metrics and limits of the API are switched on.
+Servers are started once and take turns of some seconds. The listings are real ones where GIGOGNE_REAL_DATA names them,
+else generated; those that are asked for are not those that were learned. What the rivals need (mlflow 3, BentoML 1.4:
+see serving.py) is installed into the user's cache.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
@@ -54,6 +57,13 @@ from ml.fitting import fit  # noqa: E402
 LEARNED, ASKED = 2_500, 500
 CONNECTIONS = (1, 16)
 Loads = Mapping[str, list[Load]]
+Figure = Callable[[Load], float]
+FIGURES: dict[str, tuple[Figure, int]] = {
+    "requests a second": (lambda load: load.throughput, 0),
+    "median, ms": (lambda load: load.percentile(50) * 1000, 2),
+    "99th percentile, ms": (lambda load: load.percentile(99) * 1000, 2),
+    "processor, ms a request": (lambda load: load.processor / len(load.answers) * 1000, 2),
+}
 
 
 def main() -> None:
@@ -72,7 +82,7 @@ def main() -> None:
         train(folder, listings[:LEARNED], codes[:LEARNED])
         served = opened.enter_context(stack(folder))
         served.register()
-        prefer(os.getpid())
+        prefer([psutil.Process()])
         print(f"{machine()}; {before} before\n")
         for part in given.parts:
             MEASURES[part](served, folder, listings[LEARNED:], given.rounds, given.seconds)
@@ -132,7 +142,9 @@ def measured(
     loads: dict[str, list[Load]] = {name: [] for name in servers}
     for number in range(-1, rounds):
         for name in list(servers) if number % 2 == 0 else list(servers)[::-1]:
+            before = servers[name].processor()
             load = run(servers[name].address, requests[name], connections, seconds if number >= 0 else 1)
+            load = replace(load, processor=servers[name].processor() - before)
             if load.failures:
                 sys.exit(f"{name}: {len(load.failures)} requests failed: {sorted(set(load.failures))}")
             if number >= 0:
@@ -142,29 +154,23 @@ def measured(
 
 
 def table(loads: Loads, base: str) -> str:
-    """Throughput and latency of each, and against one of them, paired by round."""
-    lines = [
-        "| | requests a second | median, ms | 99th percentile, ms | "
-        f"times the throughput of {base}, paired | times its 99th percentile, paired |",
-        "|---|---|---|---|---|---|",
-    ]
+    """Each figure of each server, and how many times that of one of them it is, paired by round."""
+    lines = [f"| | {' | '.join(FIGURES)} |", "|---" * (1 + len(FIGURES)) + "|"]
     for name, mine in loads.items():
-        figures = [spread(mine, lambda load: load.throughput).text(digits=0)]
-        figures.append(spread(mine, lambda load: load.percentile(50) * 1000).text())
-        figures.append(spread(mine, lambda load: load.percentile(99) * 1000).text())
+        cells = [spread(mine, figure).text(digits=digits) for figure, digits in FIGURES.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
         if name != base:
-            figures.append(ratio(mine, loads[base], lambda load: load.throughput).text())
-            figures.append(ratio(mine, loads[base], lambda load: load.percentile(99)).text())
-        lines.append(f"| {name} | {' | '.join(figures)} |" + " | |" * (name == base))
+            cells = [ratio(mine, loads[base], figure).text() for figure, _ in FIGURES.values()]
+            lines.append(f"| times that of {base}, paired | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def spread(loads: Sequence[Load], figure: Callable[[Load], float]) -> Spread:
+def spread(loads: Sequence[Load], figure: Figure) -> Spread:
     """A figure over the rounds."""
     return Spread.of([figure(load) for load in loads])
 
 
-def ratio(mine: Sequence[Load], theirs: Sequence[Load], figure: Callable[[Load], float]) -> Spread:
+def ratio(mine: Sequence[Load], theirs: Sequence[Load], figure: Figure) -> Spread:
     """How many times a figure of the others it is, paired by round."""
     return Spread.of([figure(one) / figure(other) for one, other in zip(mine, theirs, strict=True)])
 

@@ -35,11 +35,13 @@ class Load:
         seconds: How long it was.
         answers: When each answer came, by the monotonic clock, and after how many seconds.
         failures: What came instead: a status other than 200, the name of an error.
+        processor: How many seconds of processor the server took for it.
     """
 
     seconds: float
     answers: list[tuple[float, float]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    processor: float = 0.0
 
     @property
     def throughput(self) -> float:

@@ -162,11 +162,17 @@ class Server:
         kind: How it is asked.
         address: Where it listens.
         seconds: From its start until it was ready.
+        processes: Its processes.
     """
 
     kind: Kind
     address: str
     seconds: float
+    processes: Sequence[psutil.Process]
+
+    def processor(self) -> float:
+        """The seconds of processor that it took until now."""
+        return sum(each.user + each.system for each in (process.cpu_times() for process in self.processes))
 
     def requests(self, listings: Sequence[Listing]) -> list[bytes]:
         """A request for each listing."""
@@ -202,16 +208,17 @@ def ask(url: str, body: Any = None) -> Any:
     return json.loads(said) if said.strip().startswith((b"{", b"[")) else said.decode()
 
 
-def prefer(process: int) -> None:
-    """Have a process and those it started go before whatever else runs on their core, if that is allowed.
+def prefer(processes: Sequence[psutil.Process]) -> None:
+    """Have processes go before whatever else runs on their core, if that is allowed.
 
-    Priorities would not do: Linux shares a core between sessions first, and BentoML's processes have their own.
+    Real-time priorities would not do: Linux stops their processes for 50 ms of each busy second.
     """
-    family = psutil.Process(process)
-    for each in (family, *family.children(recursive=True)):
-        for thread in each.threads():
-            with suppress(PermissionError, ProcessLookupError):
-                os.sched_setscheduler(thread.id, os.SCHED_RR, os.sched_param(1))
+    for process in processes:
+        with suppress(OSError):
+            for thread in process.threads():
+                os.setpriority(os.PRIO_PROCESS, thread.id, -20)
+            # Between sessions a core is shared by this, where it is shared by session.
+            Path(f"/proc/{process.pid}/autogroup").write_text("-20", encoding="ascii")
 
 
 @contextmanager
@@ -264,8 +271,10 @@ def running(kind: Kind, command: Sequence[str], variables: Mapping[str, str], fo
         try:
             _wait(process, f"http://{address}{kind.ready}", log)
             seconds = time.monotonic() - begin
-            prefer(process.pid)
-            yield Server(kind, address, seconds)
+            first = psutil.Process(process.pid)
+            family = [first, *first.children(recursive=True)]
+            prefer(family)
+            yield Server(kind, address, seconds, family)
         finally:
             _stop(process)
 

@@ -16,6 +16,7 @@ from api.model import Champion
 from api.observing import Draining, Observed
 from api.openapi import describe
 from api.predicting import Keeper, NoModelError, Predictor, Recent
+from api.straight import shortcut
 
 __all__ = ["create_app", "guard"]
 
@@ -25,7 +26,7 @@ Which category of the marketplace a product belongs to. Whoever may reach it may
 """
 
 
-def create_app(champion: Champion, keeper: Keeper, auth: Auth, metrics: Metrics, draining: Draining) -> FastAPI:
+def create_app(champion: Champion, keeper: Keeper, auth: Auth, metrics: Metrics, draining: Draining) -> ASGIApp:
     """The application of these parts.
 
     Args:
@@ -44,7 +45,8 @@ def create_app(champion: Champion, keeper: Keeper, auth: Auth, metrics: Metrics,
         detail = "There is no model in service yet: GET /health/ready says why."
         return problems.problem(503, detail, {"Retry-After": "5"})
 
-    app.include_router(routes.predictions(predictor))
+    predictions = routes.predictions(predictor)
+    app.include_router(predictions)
     app.include_router(auth.router)
     app.include_router(routes.feedback(auth, keeper, predictor.recent, metrics))
     app.include_router(routes.model(predictor))
@@ -52,7 +54,7 @@ def create_app(champion: Champion, keeper: Keeper, auth: Auth, metrics: Metrics,
     app.include_router(documentation.router())
     app.include_router(pages.router())
     app.openapi = describe(app)  # type: ignore[method-assign]
-    return app
+    return shortcut(app, predictions.routes, app.exception_handlers)
 
 
 def guard(app: ASGIApp, rate: Rate, metrics: Metrics, draining: Draining, origins: Sequence[str] = ()) -> ASGIApp:

@@ -57,9 +57,7 @@ class Auth:
         self._life = timedelta(minutes=minutes)
         self._turns = anyio.CapacityLimiter(1)
         self.router = APIRouter(tags=["signing in"])
-        self.router.post("/token", summary="Sign in", responses={401: {"description": "Wrong name or password."}})(
-            self._sign_in
-        )
+        self.router.post("/token", summary="Sign in")(self.sign_in)
 
     async def user(self, token: Annotated[str | None, Depends(SCHEME)]) -> str:
         """The name of who asks: a dependency of routes.
@@ -80,7 +78,7 @@ class Auth:
             raise _unauthorized("The user of this token is no more.", invalid)
         return str(name)
 
-    async def _sign_in(
+    async def sign_in(
         self, request: Request, response: Response, form: Annotated[OAuth2PasswordRequestForm, Depends()]
     ) -> Token:
         """A token for a name and a password."""

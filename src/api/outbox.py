@@ -78,6 +78,11 @@ class Outbox:
         """How many documents MongoDB does not have yet."""
         return len(self._unsaved) + len(self._spool)
 
+    @property
+    def unsaved(self) -> int:
+        """How many of them are in memory alone."""
+        return len(self._unsaved) + self._spool.held
+
     def put(self, collection: str, document: dict[str, Any]) -> None:
         """Take a document, which has an `_id` and is nobody else's from now on. Never waits, and never fails."""
         if self._closing.is_set():
@@ -101,8 +106,8 @@ class Outbox:
         self._saved.set()
         self._shipper.join(max(0.0, self._until - time.monotonic()))
         self._store.close()
-        if self._spool.held:
-            self._lost.add(self._spool.held, f"the disk of API_SPOOL took nothing ({self._spool.trouble})")
+        if self.unsaved:
+            self._lost.add(self.unsaved, f"the disk of API_SPOOL took nothing ({self._spool.trouble})")
         elif self.waiting:
             log.warning("%d documents wait in API_SPOOL for the next start", self.waiting)
         self._spool.close()

@@ -33,8 +33,6 @@ from catalog.names import CATEGORIES
 
 __all__ = ["feedback", "health", "model", "predictions"]
 
-JSON = "application/json"
-
 
 def predictions(predictor: Predictor) -> APIRouter:
     """Predicting: one product, or many."""
@@ -42,18 +40,18 @@ def predictions(predictor: Predictor) -> APIRouter:
 
     # Answers are made by hand: they are valid as they are made, and to have them checked takes longer than to predict.
     @routes.post("/predict", response_model=Prediction)
-    async def predict(product: Product, top_k: TopK = 3) -> Response:
+    async def predict(product: Product, top_k: TopK = 3) -> bytes:
         """The likeliest categories of a product."""
         model = predictor.model()
         answer = predictor.one(product, top_k, model)
-        return Response(to_json({**answer, "model": model.name}), media_type=JSON)
+        return to_json({**answer, "model": model.name})
 
     @routes.post("/predict/batch", response_model=BatchPrediction)
-    async def predict_batch(batch: Products, top_k: TopK = 3) -> Response:
+    async def predict_batch(batch: Products, top_k: TopK = 3) -> bytes:
         """The likeliest categories of up to 1,000 products, by one version of the model."""
         model = predictor.model()
         answers = await predictor.batch(batch.products, top_k, model)
-        return Response(to_json({"predictions": answers, "model": model.name}), media_type=JSON)
+        return to_json({"predictions": answers, "model": model.name})
 
     return routes
 

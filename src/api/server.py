@@ -29,6 +29,7 @@ from api.outbox import Outbox
 from api.protocol import Protocol
 from api.settings import SettingError, Settings
 from api.users import Users
+from catalog.champion import RegistryError
 
 __all__ = ["main"]
 
@@ -113,14 +114,14 @@ def main() -> int:
     """Serve."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     # What clients do wrong is counted, and not told of: whoever sends nonsense would fill the log.
-    for name in ("uvicorn.error", "httpx", "pymongo"):
+    for name in ("uvicorn.error", "urllib3", "pymongo"):
         logging.getLogger(name).setLevel(logging.ERROR)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     allow_connections()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         serve(Settings.read())
-    except SettingError as error:
+    except (SettingError, RegistryError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0

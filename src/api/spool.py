@@ -70,7 +70,10 @@ class Spool:
     def __init__(self, folder: Path, bound: Bound) -> None:
         self._bound = bound
         self._lock = threading.Lock()
-        self._connection = _open(folder)
+        try:
+            self._connection = _open(folder)
+        except (OSError, sqlite3.Error) as error:
+            raise SettingError(_said(folder, error)) from None
         self._count: int
         self._bytes: int
         self._count, self._bytes, self._last = self._connection.execute(WAITING).fetchone()
@@ -162,21 +165,18 @@ class Spool:
 
 
 def _open(folder: Path) -> sqlite3.Connection:
-    """The file, locked, with its tables."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(folder / FILE, timeout=LOCK_SECONDS, check_same_thread=False)
-    except (OSError, sqlite3.Error) as error:
-        raise SettingError(_said(folder, error)) from None
+    """The file, locked, with its tables, and read once: what is damaged is known now."""
+    folder.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(folder / FILE, timeout=LOCK_SECONDS, check_same_thread=False)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
+        # A commit outlives the machine too; it is this thread alone that waits for the disk.
         connection.execute("PRAGMA synchronous = FULL")
         _prepare(connection, folder)
-    except BaseException as error:
+        connection.execute(WAITING).fetchone()
+    except BaseException:
         connection.close()
-        if isinstance(error, sqlite3.Error):
-            raise SettingError(_said(folder, error)) from None
         raise
     return connection
 

@@ -8,7 +8,7 @@ was asked about lately. The report and the verdict go to a folder of their own o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -80,7 +80,7 @@ def compare(
 def _registry(settings: DriftSettings) -> Iterator[Registry]:
     """MLflow, whose errors are this program's."""
     try:
-        with Registry(settings.tracking_uri) as registry:
+        with closing(Registry(settings.tracking_uri)) as registry:
             yield registry
     except RegistryError as error:
         raise JobError(str(error)) from None

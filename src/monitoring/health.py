@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import httpx
+from http import HTTPStatus
+
+import urllib3
 
 from monitoring.job import JobError, run, text, whole_number
 
@@ -13,11 +15,11 @@ def main() -> None:
     """Ask it."""
     address = f"http://{text('MONITOR_HOST', '127.0.0.1')}:{whole_number('MONITOR_PORT', 8001)}/health"
     try:
-        answer = httpx.get(address, timeout=5, trust_env=False)
-    except httpx.HTTPError as error:
+        answer = urllib3.request("GET", address, timeout=5, retries=False)
+    except urllib3.exceptions.HTTPError as error:
         raise JobError(f"monitor does not answer at {address}: {type(error).__name__}") from None
-    if not answer.is_success:
-        raise JobError(f"monitor answers {answer.status_code} at {address}")
+    if answer.status != HTTPStatus.OK:
+        raise JobError(f"monitor answers {answer.status} at {address}")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
-import httpx
+import urllib3
+from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError
 
 from monitoring.job import JobError
 
@@ -53,26 +55,27 @@ class Airflow:
     password: str = field(repr=False)
     dag: str
     pause: timedelta
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    async def retrain(self, run_id: str) -> Outcome:
+    def retrain(self, run_id: str) -> Outcome:
         """Start the run of this name, unless there is one, another one is under way, or was a short time ago.
 
         Raises:
             AirflowError: Airflow does not answer, or refuses; nothing was started then.
         """
         # One after the other: of two that come at once, the second one sees the run of the first.
-        async with self._turn, httpx.AsyncClient(base_url=self.url, timeout=PATIENCE, trust_env=False) as client:
+        with self._turn, urllib3.PoolManager(timeout=PATIENCE, retries=False) as pool:
             try:
                 login = {"username": self.user, "password": self.password}
-                token = await self._ask(client, "POST", "/auth/token", login)
-                client.headers["Authorization"] = f"Bearer {token['access_token']}"
-                runs = f"/api/v2/dags/{self.dag}/dagRuns"
-                newest = await self._ask(client, "GET", f"{runs}?order_by=-run_after&limit={NEWEST}")
+                token = self._json(pool.request("POST", f"{self.url}/auth/token", json=login))["access_token"]
+                pool.headers = {"Authorization": f"Bearer {token}"}
+                runs = f"{self.url}/api/v2/dags/{self.dag}/dagRuns"
+                newest = self._json(pool.request("GET", f"{runs}?order_by=-run_after&limit={NEWEST}"))
                 reason = self._reason_against(newest["dag_runs"], run_id)
-                return reason or await self._start(client, runs, run_id)
-            except httpx.HTTPError as error:
-                what = "answers too slowly" if isinstance(error, httpx.TimeoutException) else "does not answer"
+                return reason or self._start(pool, runs, run_id)
+            except HTTPError as error:
+                cause = error.reason if isinstance(error, MaxRetryError) else error
+                what = "answers too slowly" if isinstance(cause, ReadTimeoutError) else "does not answer"
                 start = "start it (docker compose up -d airflow-webserver) or correct AIRFLOW_URL"
                 raise AirflowError(f"Airflow {what}: {start}") from None
             except (KeyError, TypeError, ValueError):
@@ -89,29 +92,25 @@ class Airflow:
             return Outcome.TOO_SOON
         return None
 
-    async def _start(self, client: httpx.AsyncClient, runs: str, run_id: str) -> Outcome:
+    def _start(self, pool: urllib3.PoolManager, runs: str, run_id: str) -> Outcome:
         wish: dict[str, Any] = {
             "dag_run_id": run_id,
             "logical_date": None,
             "conf": {},
             "note": "Asked for by an alert.",
         }
-        answer = await client.post(runs, json=wish)
-        if answer.status_code == httpx.codes.CONFLICT:
+        answer = pool.request("POST", runs, json=wish)
+        if answer.status == HTTPStatus.CONFLICT:
             return Outcome.REPEATED
-        self._check(answer)
+        self._json(answer)
         return Outcome.STARTED
 
-    async def _ask(self, client: httpx.AsyncClient, method: str, path: str, body: Any = None) -> Any:
-        answer = await client.request(method, path, json=body)
-        self._check(answer)
-        return answer.json()
-
-    def _check(self, answer: httpx.Response) -> None:
-        """Raise what a refusal means."""
-        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+    def _json(self, answer: urllib3.BaseHTTPResponse) -> Any:
+        """What it answers; what a refusal means is raised."""
+        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise AirflowError(f"Airflow lets {self.user} not do it: correct AIRFLOW_USER and AIRFLOW_PASSWORD")
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status == HTTPStatus.NOT_FOUND:
             raise AirflowError(f"Airflow knows no DAG {self.dag}: look at its import errors, or correct RETRAIN_DAG")
-        if not answer.is_success:
-            raise AirflowError(f"Airflow refuses with HTTP {answer.status_code}: look at its log")
+        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise AirflowError(f"Airflow refuses with HTTP {answer.status}: look at its log")
+        return answer.json()

@@ -98,7 +98,7 @@ class Monitor:
 
     async def _retrain(self, run_id: str) -> Response:
         try:
-            outcome = await self._airflow.retrain(run_id)
+            outcome = await asyncio.to_thread(self._airflow.retrain, run_id)
         except AirflowError as error:
             self._metrics.count(Outcome.FAILED)
             self._reporter.fails(str(error))

@@ -75,7 +75,7 @@ function words(status, problem, seconds) {
     case 413:
       return "That is too much text for the server. Shorten the description.";
     case 422:
-      return "The server does not accept this text.";
+      return detail || "The server does not accept this text.";
     case 429:
       return `Too many requests at once. Try again in ${seconds === 1 ? "a second" : `${seconds} seconds`}.`;
     case 503:

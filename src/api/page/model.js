@@ -9,7 +9,7 @@ const LATER = 60_000;
 const status = document.getElementById("status");
 const outage = document.getElementById("outage");
 
-/** Show the state of the model now and from now on; `whenReady` is called each time that it is there. */
+/** Show the state of the model now and from now on; `whenReady` is called when it is there again. */
 export function watchModel(whenReady) {
   let known = null;
   let timer = 0;
@@ -22,8 +22,8 @@ export function watchModel(whenReady) {
       known = await api.model();
       wait = LATER;
       tell("ready", `Model version ${known.version} is ready`);
+      if (!outage.hidden) whenReady();
       forget(outage);
-      whenReady();
     } catch (failure) {
       if (failure.status !== 429) lack(failure);
     }

@@ -12,9 +12,10 @@ export function made(tag, style = "", text = "") {
   return element;
 }
 
-/** A probability as people read it; what is little is not nothing. */
+/** A probability as people read it: little is not nothing, and much is not everything. */
 export function percent(probability) {
-  return probability > 0 && probability < 0.001 ? "< 0.1%" : PERCENT.format(probability);
+  if (probability < 0.001) return "< 0.1%";
+  return probability > 0.999 ? "> 99.9%" : PERCENT.format(probability);
 }
 
 /** A moment of the API, in the reader's time zone. */

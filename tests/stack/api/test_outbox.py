@@ -14,26 +14,31 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from pymongo import MongoClient
 from pymongo.collection import Collection
 from tests.conftest import REPOSITORY, healthy
+from tests.stack.api.conftest import StandIn, StartApi
 from tests.stack.catalog.conftest import Relay
 from tests.stack.conftest import ESCAPED, PASSWORD, environment
 
 from api.outbox import Bound, Outbox
 from api.settings import SettingError
+from api.spool import Spool
+from catalog.classifier import Classifier
 
 Document = dict[str, Any]
 NOBODY = "mongodb://admin:secret-of-nobody@127.0.0.1:9/catalog"
-# Puts numbered documents until its standard input ends, or it is killed. It says how many it has put when the first
-# thousand have had a second to be saved.
+# Puts numbered documents until its standard input ends, or it is killed. It says how many it has put: when the
+# first thousand are saved, and in the end.
 PROGRAM = """
 import os, signal, sys, threading, time
 from pathlib import Path
@@ -50,7 +55,8 @@ def put():
     number += 1
 while number < 1000:
     put()
-time.sleep(1)
+while outbox.unsaved:
+    time.sleep(0.01)
 print(number, flush=True)
 while not stop.wait(0.001):
     put()
@@ -59,12 +65,14 @@ print(number, flush=True)
 """
 # The same on a disk with room for a third of the first thousand; then there is room again.
 FULL_DISK = """
-import logging, os, resource, sys, time
+import logging, os, resource, sys, threading, time
 from pathlib import Path
 from prometheus_client import CollectorRegistry
 from api.outbox import Outbox
 
 logging.basicConfig(level=logging.INFO)
+told = threading.Event()
+logging.getLogger("api.outbox").addFilter(lambda record: told.set() or True)
 unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
 outbox = Outbox(Path(sys.argv[1]), os.environ["MONGODB_URI"], CollectorRegistry())
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, unlimited[1]))
@@ -72,13 +80,12 @@ def put(numbers):
     for number in numbers:
         outbox.put("predictions", {"_id": f"{number:032x}", "number": number, "description": "a" * 500})
 put(range(3000))
+told.wait(60)
 while sys.argv[2] == "drained" and outbox.waiting:
     time.sleep(0.02)
 if sys.argv[2] == "mended":
-    time.sleep(1)
     resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     put(range(3000, 3100))
-    time.sleep(2)
 outbox.close(0.1)
 """
 PREDICTIONS = {"collection": "predictions"}
@@ -99,18 +106,18 @@ def predictions(uri: str) -> Iterator[Collection[Document]]:
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
+def metrics() -> CollectorRegistry:
     """The metrics of one outbox."""
     return CollectorRegistry()
 
 
 @pytest.fixture
-def opened(tmp_path: Path, registry: CollectorRegistry) -> Iterator[Open]:
+def opened(tmp_path: Path, metrics: CollectorRegistry) -> Iterator[Open]:
     """Opens outboxes on the test's own spool; what is still open at the end is closed."""
     made: list[Outbox] = []
 
-    def open_one(uri: str, bound: Bound | None = None, metrics: CollectorRegistry | None = None) -> Outbox:
-        made.append(Outbox(tmp_path / "spool", uri, metrics or registry, bound=bound))
+    def open_one(uri: str, bound: Bound | None = None, given: CollectorRegistry | None = None) -> Outbox:
+        made.append(Outbox(tmp_path / "spool", uri, given or metrics, bound=bound))
         return made[-1]
 
     yield open_one
@@ -138,7 +145,7 @@ def numbers(found: Collection[Document]) -> list[int]:
 
 
 def test_what_is_put_arrives_as_it_was(
-    opened: Open, uri: str, predictions: Collection[Document], registry: CollectorRegistry
+    opened: Open, uri: str, predictions: Collection[Document], metrics: CollectorRegistry
 ) -> None:
     """Each in its collection, with an index for who looks for the newest; the metrics say how many."""
     outbox = opened(uri)
@@ -152,7 +159,7 @@ def test_what_is_put_arrives_as_it_was(
     assert {**stored, "at": stored["at"].replace(tzinfo=UTC)} == prediction(7)
     assert predictions.database["feedback"].find_one() == {"_id": "f", "code": 10}
     assert "at_1" in predictions.index_information()
-    value = registry.get_sample_value
+    value = metrics.get_sample_value
     assert value("api_outbox_stored_total", PREDICTIONS) == 2500
     assert value("api_outbox_stored_total", {"collection": "feedback"}) == 1
     assert (value("api_outbox_waiting"), value("api_outbox_lost_total")) == (0, 0)
@@ -162,7 +169,7 @@ def test_while_mongodb_is_away_documents_wait_and_the_next_outbox_sends_them(
     opened: Open,
     uri: str,
     predictions: Collection[Document],
-    registry: CollectorRegistry,
+    metrics: CollectorRegistry,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It says once that it is away, without the password; closing saves all and waits no longer than it was told."""
@@ -173,21 +180,22 @@ def test_while_mongodb_is_away_documents_wait_and_the_next_outbox_sends_them(
     until(lambda: "does not answer" in caplog.text)
     for number in range(500, 1500):
         away.put("predictions", prediction(number))
-    assert registry.get_sample_value("api_outbox_waiting") == 1500
+    assert metrics.get_sample_value("api_outbox_waiting") == 1500
     away.close(0.1)
     assert caplog.text.count("does not answer") == 1
     assert "1500 documents wait in API_SPOOL for the next start" in caplog.text
     assert "secret-of-nobody" not in caplog.text
-    back = opened(uri, metrics=CollectorRegistry())
+    back = opened(uri, given=CollectorRegistry())
     assert back.waiting == 1500
     until(lambda: back.waiting == 0)
     assert numbers(predictions) == list(range(1500))
 
 
-def test_closing_sends_what_it_can(opened: Open, uri: str, predictions: Collection[Document]) -> None:
+def test_closing_sends_what_it_can(
+    opened: Open, uri: str, predictions: Collection[Document], metrics: CollectorRegistry
+) -> None:
     """What was put a moment ago is in MongoDB when it has closed; what comes later is counted as lost."""
-    metrics = CollectorRegistry()
-    outbox = opened(uri, metrics=metrics)
+    outbox = opened(uri)
     for number in range(300):
         outbox.put("predictions", prediction(number))
     outbox.close(30)
@@ -198,14 +206,14 @@ def test_closing_sends_what_it_can(opened: Open, uri: str, predictions: Collecti
 
 @pytest.mark.parametrize("bound", [Bound(documents=1_500), Bound(bytes=900_000)], ids=["documents", "bytes"])
 def test_what_is_over_the_bound_is_lost_counted_and_told_of_once(
-    opened: Open, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture, bound: Bound
+    opened: Open, metrics: CollectorRegistry, caplog: pytest.LogCaptureFixture, bound: Bound
 ) -> None:
     """The oldest stay. One line, however many are lost."""
     outbox = opened(NOBODY, bound)
     for number in range(5000):
         outbox.put("predictions", prediction(number))
     outbox.close(0)
-    lost = registry.get_sample_value("api_outbox_lost_total")
+    lost = metrics.get_sample_value("api_outbox_lost_total")
     assert (outbox.waiting, lost) == (1000, 4000)
     told = [record.getMessage() for record in caplog.records if "lost" in record.getMessage()]
     assert 1 <= len(told) <= 2  # at once, and the rest in the end
@@ -214,7 +222,7 @@ def test_what_is_over_the_bound_is_lost_counted_and_told_of_once(
 
 
 def test_a_document_that_mongodb_refuses_is_kept_apart(
-    opened: Open, uri: str, predictions: Collection[Document], registry: CollectorRegistry, tmp_path: Path
+    opened: Open, uri: str, predictions: Collection[Document], metrics: CollectorRegistry, tmp_path: Path
 ) -> None:
     """It holds nobody up: one that is too large, and one that breaks an index of somebody's own."""
     predictions.create_index("number", unique=True)
@@ -226,8 +234,8 @@ def test_a_document_that_mongodb_refuses_is_kept_apart(
     outbox.put("predictions", prediction(4))
     outbox.close(30)
     assert numbers(predictions) == [0, 4]
-    assert registry.get_sample_value("api_outbox_refused_total") == 2
-    assert registry.get_sample_value("api_outbox_lost_total") == 1  # BSON has no such type
+    assert metrics.get_sample_value("api_outbox_refused_total") == 2
+    assert metrics.get_sample_value("api_outbox_lost_total") == 1  # BSON has no such type
     with sqlite3.connect(tmp_path / "spool" / "outbox.db") as spool:
         kept = spool.execute("SELECT length(document) > 1000000, reason FROM refused ORDER BY number").fetchall()
     spool.close()
@@ -263,6 +271,26 @@ def test_an_answer_that_never_came_doubles_nothing(
     assert numbers(predictions) == list(range(2000))
 
 
+def test_a_mongodb_that_says_nothing_keeps_nobody_from_ending(
+    opened: Open, mongodb_address: str, uri: str, predictions: Collection[Document]
+) -> None:
+    """It holds the connection and answers no more: closing waits for as long as it was told, and the rest is saved."""
+    relay = Relay(mongodb_address, hold_after=100_000)
+    try:
+        silent = opened(uri.replace(mongodb_address, relay.address))
+        for number in range(2000):
+            silent.put("predictions", prediction(number))
+        assert relay.reached.wait(60)
+        silent.close(0.1)
+        outbox = opened(uri, given=CollectorRegistry())
+        assert outbox.waiting
+        until(lambda: outbox.waiting == 0)
+    finally:
+        relay.mend()
+        relay.close()
+    assert numbers(predictions) == list(range(2000))
+
+
 @contextmanager
 def program(spool: Path, uri: str, patience: float = 5.0) -> Iterator[subprocess.Popen[str]]:
     """A process that puts documents."""
@@ -294,6 +322,7 @@ def test_a_process_that_is_killed_loses_the_last_moment_alone(
         time.sleep(0.5)
         process.kill()
     outbox = opened(uri)
+    assert outbox.waiting or reachable
     until(lambda: outbox.waiting == 0)
     found = numbers(predictions)
     assert len(found) >= saved
@@ -344,10 +373,22 @@ def _damaged(spool: Path) -> None:
     (spool / "outbox.db").write_bytes(b"no database at all" * 1000)
 
 
+def _torn(spool: Path) -> None:
+    Spool(spool, Bound()).close()
+    with (spool / "outbox.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 8192)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
-    [(_a_file, "cannot be written"), (_newer, "in version 99"), (_damaged, "damaged .*move its outbox.db away")],
-    ids=["file", "newer", "damaged"],
+    [
+        (_a_file, "cannot be written"),
+        (_newer, "in version 99"),
+        (_damaged, "damaged .*move its outbox.db away"),
+        (_torn, "damaged"),
+    ],
+    ids=["file", "newer", "no database", "damaged"],
 )
 def test_a_spool_that_cannot_be_used_is_refused_before_anything_starts(
     tmp_path: Path, opened: Open, spoil: Callable[[Path], None], said: str
@@ -428,7 +469,7 @@ def mongodb(data: str, address: str) -> Iterator[str]:
         yield f"mongodb://admin:{ESCAPED}@{at['mongodb']}/catalog?authSource=admin"
 
 
-def test_a_mongodb_that_stops_and_comes_back_has_everything(opened: Open, registry: CollectorRegistry) -> None:
+def test_a_mongodb_that_stops_and_comes_back_has_everything(opened: Open, metrics: CollectorRegistry) -> None:
     """Stopped in the middle of traffic, started anew on its data, and at once it gets what was put in between."""
     address = f"127.{16 + secrets.randbelow(32)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}"
     with tempfile.TemporaryDirectory(prefix="gigogne-outbox-", ignore_cleanup_errors=True) as data:
@@ -436,13 +477,42 @@ def test_a_mongodb_that_stops_and_comes_back_has_everything(opened: Open, regist
         count = itertools.count()
         with mongodb(data, address) as uri:
             outbox = opened(uri)
-            while not registry.get_sample_value("api_outbox_stored_total", PREDICTIONS):
+            while not metrics.get_sample_value("api_outbox_stored_total", PREDICTIONS):
                 outbox.put("predictions", prediction(next(count)))
                 time.sleep(0.001)
         for _ in range(1000):
             outbox.put("predictions", prediction(next(count)))
-        time.sleep(1)
+        until(lambda: outbox.unsaved == 0)
         assert outbox.waiting >= 1000
         with mongodb(data, address) as uri, MongoClient[Document](uri) as client:
             until(lambda: outbox.waiting == 0)
             assert numbers(client.get_default_database()["predictions"]) == list(range(next(count)))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_what_the_api_has_answered_is_kept(
+    start_api: StartApi,
+    registry: StandIn,
+    classifiers: tuple[Classifier, Classifier],
+    uri: str,
+    predictions: Collection[Document],
+) -> None:
+    """SIGTERM in the middle of traffic: every prediction that somebody got is in MongoDB, word for word."""
+    registry.promote(classifiers[0])
+    given: dict[str, int] = {}
+    with start_api(MLFLOW_TRACKING_URI=registry.url, MONGODB_URI=uri) as api:
+        api.serves(1)
+
+        def ask() -> None:
+            with suppress(httpx.TransportError):  # it has ended
+                while True:
+                    answer = api.predict(f"roman {len(given)}")
+                    given[answer.json()["id"]] = answer.json()["categories"][0]["code"]
+
+        with ThreadPoolExecutor() as clients:
+            for _ in range(4):
+                clients.submit(ask)
+            api.wait(lambda: len(given) > 100)
+            assert api.end() == 0
+    kept = {each["_id"]: each["categories"][0]["code"] for each in predictions.find()}
+    assert given.items() <= kept.items()

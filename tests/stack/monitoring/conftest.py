@@ -23,6 +23,15 @@ from tests.stack.conftest import _free_port, environment
 
 MONITORING = REPOSITORY / "docker" / "monitoring"
 TOKEN = MONITORING / "secrets" / "monitor_token"
+# How long things take in a test. What an alert looks back on stays as it is.
+HURRIED = {
+    "scrape_interval": "500ms",
+    "evaluation_interval": "500ms",
+    "for": "0s",
+    "keep_firing_for": "0s",
+    "group_wait": "100ms",
+    "group_interval": "1s",
+}
 _Answer = TypeVar("_Answer")
 
 
@@ -137,17 +146,6 @@ def _rewritten(part: Any, replaced: Mapping[str, str], hurry: bool, key: str = "
     for before, after in replaced.items():
         part = part.replace(before, after)
     return part
-
-
-# How long things take in a test. What an alert looks back on stays as it is.
-HURRIED = {
-    "scrape_interval": "500ms",
-    "evaluation_interval": "500ms",
-    "for": "0s",
-    "keep_firing_for": "0s",
-    "group_wait": "100ms",
-    "group_interval": "1s",
-}
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def targets(panel: Json) -> list[Json]:
     return found
 
 
-def annotations(dashboard: Json) -> Iterator[str]:
+def marked(dashboard: Json) -> Iterator[str]:
     """The queries of what is marked in every graph."""
     yield from (each["expr"] for each in dashboard["annotations"]["list"])
 

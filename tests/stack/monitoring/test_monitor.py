@@ -20,7 +20,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,10 @@ from tests.stack.monitoring.standin import standing_in
 
 from ml.queue import open_queue
 from monitoring.alerts import wanted
+from monitoring.job import SettingError
+from monitoring.retraining import Airflow, AirflowError
+from monitoring.server import Monitor as Server
+from monitoring.settings import MonitorSettings
 from monitoring.verdict import Part, Verdict
 
 TOKEN = "token-7"
@@ -154,8 +158,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitor]:
     away = {"ML_DATABASE_URI": "postgresql://127.0.0.1:9/x", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     settings = environment(MONITOR_TOKEN=TOKEN, MONITOR_PORT=port, AIRFLOW_URL="http://127.0.0.1:9", **AWS, **away)
     with subprocess.Popen([sys.executable, "-m", "monitoring.server"], env=settings, text=True) as process:
-        yield answering(Monitor(process, port))
-        process.terminate()
+        try:
+            yield answering(Monitor(process, port))
+        finally:
+            process.terminate()
 
 
 def answering(monitor: Monitor) -> Monitor:
@@ -332,22 +338,18 @@ def test_airflow_is_away(sources: Sources, watch: Callable[..., Monitor]) -> Non
         ({"dagRuns": (500, b"Traceback")}, "Airflow refuses with HTTP 500"),
     ],
 )
-def test_airflow_is_something_else(
-    sources: Sources, watch: Callable[..., Monitor], answers: dict[str, tuple[int, bytes]], said: str
-) -> None:
+def test_airflow_is_something_else(answers: dict[str, tuple[int, bytes]], said: str) -> None:
     """What is no answer of an Airflow is named, and quotes neither the answer nor a password."""
 
     def answer(method: str, path: str) -> tuple[int, bytes]:
         default = (201, b'{"access_token": "x"}')
         return next((found for part, found in answers.items() if part in path), default)
 
-    with standing_in(answer) as airflow:
-        monitor = watch(AIRFLOW_URL=airflow.address, AIRFLOW_PASSWORD="secret-7")
-        status, body, _ = monitor.alert()
-        assert status == 503 and said in body
-        monitor.process.terminate()
-        out, err = monitor.process.communicate(timeout=10)
-        assert said in err and "secret-7" not in out + err + body and "Traceback" not in out + err
+    with standing_in(answer) as server:
+        airflow = Airflow(server.address, "admin", "secret-7", "catalog", timedelta(hours=1))
+        with pytest.raises(AirflowError, match=said) as failed:
+            airflow.retrain("retrain__x")
+    assert "secret-7" not in f"{failed.value} {airflow}" and "Traceback" not in str(failed.value)
 
 
 def test_an_airflow_that_never_answers(watch: Callable[..., Monitor]) -> None:
@@ -392,11 +394,19 @@ def test_the_name_of_a_run() -> None:
         ({"RETRAIN_PAUSE": "-1"}, "RETRAIN_PAUSE=-1 is too small"),
     ],
 )
-def test_settings_it_refuses(run: Run, variables: dict[str, str], said: str) -> None:
-    """In one line, with exit code 2."""
-    done = run("monitoring.server", **{"MONITOR_TOKEN": TOKEN, "AWS_DEFAULT_REGION": "us-east-1", **variables})
-    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr
-    assert "secret-7" not in done.stderr
+def test_settings_it_refuses(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str) -> None:
+    """Each in one line that says what to write, and quotes no password."""
+    for name, value in {"MONITOR_TOKEN": TOKEN, **AWS, **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingError) as refused:
+        Server(MonitorSettings.read())
+    assert said in str(refused.value) and "secret-7" not in str(refused.value)
+
+
+def test_how_it_refuses(run: Run) -> None:
+    """With exit code 2, before it listens."""
+    done = run("monitoring.server")
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("error: no token: write one")
 
 
 def test_the_health_of_none(run: Run, watch: Callable[..., Monitor]) -> None:

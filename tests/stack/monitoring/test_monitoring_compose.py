@@ -74,7 +74,7 @@ def test_it_comes_up_in_docker(workspace: Workspace, docker_engine: DockerClient
         for service, container in containers.items():
             container.reload()
             assert container.attrs["HostConfig"]["ReadonlyRootfs"], service
-            # busybox, which stands in for Grafana, does not handle the signal.
+            # What stands in for Grafana is killed.
             assert service == "grafana" or container.attrs["State"]["ExitCode"] == 0, service
     finally:
         compose(workspace, "down", "-v")

@@ -20,7 +20,7 @@ from tests.stack.api.conftest import Api, StandIn, serving
 from tests.stack.catalog.test_model import make_examples
 from tests.stack.conftest import ESCAPED, S3, environment
 from tests.stack.monitoring.conftest import Observed, eventually, fetch, monitor, observed
-from tests.stack.monitoring.test_dashboards import DASHBOARDS, annotations, panels, substituted, targets, variables
+from tests.stack.monitoring.test_dashboards import DASHBOARDS, marked, panels, substituted, targets, variables
 from tests.stack.monitoring.test_rules import rules
 
 from ml.fitting import fit
@@ -155,7 +155,7 @@ def test_each_query_of_a_dashboard_finds_something(stack: Stack, name: str) -> N
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_what_else_a_dashboard_asks_is_answered(stack: Stack, name: str) -> None:
     """What it marks may be nothing, but is no error; its variable has the handlers that people ask for."""
-    for query in annotations(DASHBOARDS[name]):
+    for query in marked(DASHBOARDS[name]):
         stack.observed.query(substituted(query, {}))
     for variable in DASHBOARDS[name]["templating"].get("list", []):
         asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"])

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 Stored = Database[dict[str, Any]]
+# A page that waits for half a second, not for twenty.
+HURRY = "() => { const wait = AbortSignal.timeout; AbortSignal.timeout = (time) => wait.call(AbortSignal, time / 40) }"
 EXPIRED = "Your session is over. Sign in again: your feedback is kept, and sent then."
 
 
@@ -42,7 +44,9 @@ def feedback_on(database: Stored, answer: dict[str, Any]) -> list[tuple[Any, ...
 
 def shown(chance: float) -> str:
     """A probability as the page writes it."""
-    return "< 0.1%" if 0 < chance < 0.001 else f"{chance * 100:.1f}%".replace(".0%", "%")
+    if chance < 0.001:
+        return "< 0.1%"
+    return "> 99.9%" if chance > 0.999 else f"{chance * 100:.1f}%".replace(".0%", "%")
 
 
 def test_a_product_and_its_categories(page: Page, site: Api, database: Stored) -> None:
@@ -223,21 +227,71 @@ def test_too_many_requests(
 ) -> None:
     """The page says for how long, counts, and says when it is over."""
     registry.promote(classifiers[0])
-    with start_api(MLFLOW_TRACKING_URI=registry.url, API_RATE=1, API_BURST=15) as api:
+    with start_api(MLFLOW_TRACKING_URI=registry.url, API_RATE=0.01, API_BURST=15) as api:
         api.serves(1)
         page = open_page(api)
-        problem = page.locator("#problem")
+        page.clock.install(time=0)
+        page.clock.pause_at(1000)  # the browser's time is the test's from now on
         page.get_by_label("Title").fill("roman")
         status = 0
         while status != 429:
             with page.expect_response("**/predict?*") as answered:
                 page.get_by_role("button", name="Find the category").click()
             status = answered.value.status
-        seconds = int(answered.value.headers["retry-after"])
-        problem.get_by_text(f"Try again in {'a second' if seconds == 1 else f'{seconds} seconds'}.").wait_for()
-        assert re.fullmatch(r"1 s", problem.locator(".left").inner_text())
-        problem.get_by_text("You can try again now.").wait_for()
-        classify(page, "again")
+        seconds, problem = int(answered.value.headers["retry-after"]), page.locator("#problem")
+        problem.get_by_text(f"Try again in {seconds} seconds.").wait_for()
+        assert seconds > 10 and problem.locator(".left").inner_text() == f"{seconds} s"
+        page.clock.run_for(10_000)
+        assert problem.locator(".left").inner_text() == f"{seconds - 10} s"
+        page.clock.run_for((seconds - 10) * 1000)
+        assert problem.inner_text() == "You can try again now."
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (500, '{"detail": "what is inside"}', "The server failed (HTTP 500). Try again in a moment."),
+        (502, "<html>of a proxy</html>", "The server failed (HTTP 502). Try again in a moment."),
+        (200, "<html>of a proxy</html>", "The server failed (HTTP 200). Try again in a moment."),
+        (413, "{}", "That is too much text for the server. Shorten the description."),
+        (408, '{"detail": "Send it at once."}', "Send it at once."),
+    ],
+)
+def test_refusals_in_words(open_page: OpenPage, site: Api, status: int, body: str, words: str) -> None:
+    """What a server, or a proxy before it, may answer on a bad day."""
+    page = open_page(site)
+    page.route("**/predict?*", lambda route: route.fulfill(status=status, body=body))
+    page.get_by_label("Title").fill("roman")
+    page.get_by_role("button", name="Find the category").click()
+    page.locator("#problem").get_by_text(words, exact=True).wait_for()
+    page.unroute("**/predict?*")
+    classify(page)
+    assert page.locator("#problem").is_hidden()
+
+
+def test_no_answer_at_all(page: Page) -> None:
+    """The page does not wait for ever."""
+    page.evaluate(HURRY)
+    page.route("**/predict?*", lambda route: None)
+    page.get_by_label("Title").fill("roman")
+    page.get_by_role("button", name="Find the category").click()
+    page.locator("#problem", has_text="The server takes too long to answer. Try again in a moment.").wait_for()
+
+
+def test_what_the_api_does_not_accept(page: Page) -> None:
+    """The API's words are shown, beside the field where they are about one."""
+    title, submit = page.get_by_label("Title"), page.get_by_role("button", name="Find the category")
+    title.fill("roman")
+    page.get_by_label("Description").evaluate("(field) => { field.value = 'half a character: \\ud83d' }")
+    with page.expect_response("**/predict?*") as answered:
+        submit.click()
+    assert answered.value.status == 422
+    page.locator("#problem").get_by_text(answered.value.json()["detail"], exact=True).wait_for()
+    mistake = {"where": "body.designation", "what": "is not a title"}
+    page.route("**/predict?*", lambda route: route.fulfill(status=422, json={"errors": [mistake]}))
+    submit.click()
+    page.locator("#designation-wrong").get_by_text("is not a title").wait_for()
+    assert title.get_attribute("aria-invalid") == "true"
 
 
 def test_files_of_the_page(site: Api) -> None:
