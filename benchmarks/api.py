@@ -30,7 +30,6 @@ import psutil
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from benchmarks.api_parts import PARTS  # noqa: E402
 from benchmarks.load import Load, run  # noqa: E402
 from benchmarks.paired import Spread, machine  # noqa: E402
 from benchmarks.serving import (  # noqa: E402
@@ -56,6 +55,8 @@ from ml.fitting import fit  # noqa: E402
 
 LEARNED, ASKED = 2_500, 500
 CONNECTIONS = (1, 16)
+# What the API can be measured without: api_parts.py.
+PARTS = ("storage", "metrics", "limits")
 Loads = Mapping[str, list[Load]]
 Figure = Callable[[Load], float]
 FIGURES: dict[str, tuple[Figure, int]] = {
@@ -82,7 +83,6 @@ def main() -> None:
         train(folder, listings[:LEARNED], codes[:LEARNED])
         served = opened.enter_context(stack(folder))
         served.register()
-        prefer([psutil.Process()])
         print(f"{machine()}; {before} before\n")
         for part in given.parts:
             MEASURES[part](served, folder, listings[LEARNED:], given.rounds, given.seconds)
@@ -138,6 +138,7 @@ def measured(
     servers: Mapping[str, Server], listings: Sequence[Listing], connections: int, rounds: int, seconds: float
 ) -> Loads:
     """The load on each server in each round, after one that does not count; the order is reversed every other round."""
+    prefer([psutil.Process(), *(each for server in servers.values() for each in server.processes)], connections)
     requests = {name: server.requests(listings) for name, server in servers.items()}
     loads: dict[str, list[Load]] = {name: [] for name in servers}
     for number in range(-1, rounds):
@@ -177,12 +178,12 @@ def ratio(mine: Sequence[Load], theirs: Sequence[Load], figure: Figure) -> Sprea
 
 def costs(served: Stack, folder: Path, listings: Sequence[Listing], rounds: int, seconds: float) -> None:
     """The API with all of its parts, without each, and without any."""
-    program = str(ROOT / "benchmarks/api_parts.py")
+    program = ("-m", "benchmarks.api_parts")
     lacking: dict[str, tuple[str, ...]] = {"all of it": (), **{f"without {part}": (part,) for part in PARTS}}
     lacking["with none of these"] = PARTS
     with ExitStack() as opened:
         servers = {
-            name: opened.enter_context(api(served, folder, (program, *without))) for name, without in lacking.items()
+            name: opened.enter_context(api(served, folder, (*program, *without))) for name, without in lacking.items()
         }
         loads = measured(servers, listings, 1, rounds, seconds)
     print(
@@ -205,6 +206,7 @@ def change(served: Stack, folder: Path, listings: Sequence[Listing], rounds: int
     with api(served, folder) as ours:
         requests = ours.requests(listings)
         for connections in CONNECTIONS:
+            prefer([psutil.Process(), *ours.processes], connections)
             usual, changing, failed = [], [], 0
             for number in range(-1, rounds):
                 load, begin, end = changed(served, ours, requests, connections, versions[number % 2])

@@ -208,16 +208,18 @@ def ask(url: str, body: Any = None) -> Any:
     return json.loads(said) if said.strip().startswith((b"{", b"[")) else said.decode()
 
 
-def prefer(processes: Sequence[psutil.Process]) -> None:
+def prefer(processes: Sequence[psutil.Process], connections: int) -> None:
     """Have processes go before whatever else runs on their core, if that is allowed.
 
-    Real-time priorities would not do: Linux stops their processes for 50 ms of each busy second.
+    For one connection by a real-time policy: all others wait. More connections keep a server busy all the time, and
+    Linux stops real-time processes for 50 ms of each busy second; then by what a core is shared by between sessions.
     """
+    policy, priority = (os.SCHED_RR, 1) if connections == 1 else (os.SCHED_OTHER, 0)
     for process in processes:
         with suppress(OSError):
             for thread in process.threads():
+                os.sched_setscheduler(thread.id, policy, os.sched_param(priority))
                 os.setpriority(os.PRIO_PROCESS, thread.id, -20)
-            # Between sessions a core is shared by this, where it is shared by session.
             Path(f"/proc/{process.pid}/autogroup").write_text("-20", encoding="ascii")
 
 
@@ -247,7 +249,7 @@ def _python(name: str) -> str:
 def _environment(**variables: str) -> dict[str, str]:
     """This environment, without what only tests and editors want of Python."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPATH": str(ROOT / "src"), **variables}
+    return {**kept, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **variables}
 
 
 @contextmanager
@@ -273,7 +275,6 @@ def running(kind: Kind, command: Sequence[str], variables: Mapping[str, str], fo
             seconds = time.monotonic() - begin
             first = psutil.Process(process.pid)
             family = [first, *first.children(recursive=True)]
-            prefer(family)
             yield Server(kind, address, seconds, family)
         finally:
             _stop(process)

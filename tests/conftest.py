@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -108,7 +109,7 @@ def missing_airflow() -> str:
 def _missing_browser() -> str:
     if os.environ.get("GIGOGNE_TEST_NO_BROWSER"):
         return "GIGOGNE_TEST_NO_BROWSER is set"
-    if importlib.util.find_spec("playwright") is None:
+    if not all(map(importlib.util.find_spec, ("playwright", "axe_playwright_python"))):
         return "pip install -e '.[browser,test]'"
     return "" if Path(CHROMIUM).exists() else f"there is no {CHROMIUM}: apt-get install chromium, or set CHROMIUM"
 
@@ -194,6 +195,13 @@ class Workspace:
     def volume(self, name: str) -> Path:
         """The directory of a named volume, by its real name."""
         return Path(self.environment["GIGOGNE_DATA_DIR"]) / "volumes" / name
+
+
+def free_port() -> int:
+    """A port that nobody listens on, at any address of this machine."""
+    with socket.socket() as found:
+        found.bind(("", 0))
+        return int(found.getsockname()[1])
 
 
 @contextmanager

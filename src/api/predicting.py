@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -68,12 +68,14 @@ class Predictor:
         keeper: Where predictions go.
         metrics: What is told of them.
         recent: What remembers them.
+        batches: Whose turn it is among batches.
     """
 
     champion: Champion
     keeper: Keeper
     metrics: Metrics
     recent: Recent
+    batches: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def model(self) -> Model:
         """The model in service: one for a whole request, whatever is promoted meanwhile.
@@ -106,14 +108,15 @@ class Predictor:
         return {"id": made, "categories": _named(likely[:count])}
 
     async def batch(self, products: Sequence[Product], count: int, model: Model) -> list[dict[str, Any]]:
-        """What the model says of each; others get their turn in between."""
+        """What the model says of each; single products get their turn in between, other batches come after."""
         answers: list[dict[str, Any]] = []
-        until = time.perf_counter() + TURN_SECONDS
-        for product in products:
-            answers.append(self.one(product, count, model, source="batch"))
-            if time.perf_counter() > until:
-                await asyncio.sleep(0)
-                until = time.perf_counter() + TURN_SECONDS
+        async with self.batches:
+            until = time.perf_counter() + TURN_SECONDS
+            for product in products:
+                answers.append(self.one(product, count, model, source="batch"))
+                if time.perf_counter() > until:
+                    await asyncio.sleep(0)
+                    until = time.perf_counter() + TURN_SECONDS
         return answers
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -38,7 +37,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Airflow:
     """The Airflow that trains, and the DAG that does it.
 
@@ -55,7 +54,6 @@ class Airflow:
     password: str = field(repr=False)
     dag: str
     pause: timedelta
-    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def retrain(self, run_id: str) -> Outcome:
         """Start the run of this name, unless there is one, another one is under way, or was a short time ago.
@@ -63,8 +61,7 @@ class Airflow:
         Raises:
             AirflowError: Airflow does not answer, or refuses; nothing was started then.
         """
-        # One after the other: of two that come at once, the second one sees the run of the first.
-        with self._turn, urllib3.PoolManager(timeout=PATIENCE, retries=False) as pool:
+        with urllib3.PoolManager(timeout=PATIENCE, retries=False) as pool:
             try:
                 login = {"username": self.user, "password": self.password}
                 token = self._json(pool.request("POST", f"{self.url}/auth/token", json=login))["access_token"]

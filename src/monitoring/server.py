@@ -55,6 +55,7 @@ class Monitor:
         self._token = settings.token.encode()
         login = settings.airflow_user, settings.airflow_password
         self._airflow = Airflow(settings.airflow_url, *login, settings.dag, timedelta(seconds=settings.pause))
+        self._turn = asyncio.Lock()
         self._reporter = Reporter("retraining")
         self.app = Starlette(
             routes=[
@@ -98,7 +99,9 @@ class Monitor:
 
     async def _retrain(self, run_id: str) -> Response:
         try:
-            outcome = await asyncio.to_thread(self._airflow.retrain, run_id)
+            # One after the other: of two that come at once, the second one sees the run of the first.
+            async with self._turn:
+                outcome = await asyncio.to_thread(self._airflow.retrain, run_id)
         except AirflowError as error:
             self._metrics.count(Outcome.FAILED)
             self._reporter.fails(str(error))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from tests.conftest import Workspace
+from tests.conftest import Workspace, free_port
 from tests.scenarios.observe import Maker, left_behind, wait_for
 from tests.scenarios.unshare import run_unshared
 
@@ -31,13 +31,6 @@ services:
     ports: ["OUTER:INNER"]
     healthcheck: {test: [CMD, python, -c, "import urllib.request as r; r.urlopen('http://localhost:INNER')"]}
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
 
 
 def web(outer: object, inner: int, extra: str = "") -> str:

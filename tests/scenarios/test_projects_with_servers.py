@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 
 import pytest
-from tests.conftest import Workspace
+from tests.conftest import Workspace, free_port
 from tests.scenarios.foreign import Scenario, play, refusal, settle
 from tests.scenarios.observe import events, left_behind, outcome
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX systems")
-
-
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 INITDB = Scenario(

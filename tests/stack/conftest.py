@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import REPOSITORY, healthy
+from tests.conftest import REPOSITORY, free_port, healthy
 
 SOURCES = REPOSITORY / "src"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -105,7 +104,7 @@ def kept_up(file: str, *names: str) -> Iterator[dict[str, str]]:
             "POSTGRES_PASSWORD": PASSWORD,
             "MINIO_ROOT_USER": "stack",
             "MONGO_PASSWORD": PASSWORD,
-            "MLFLOW_PORT": str(_free_port()),
+            "MLFLOW_PORT": str(free_port()),
         }
         up = subprocess.Popen(
             [sys.executable, "-m", "gigogne", "-f", file, "up", "--json", *names],
@@ -116,12 +115,6 @@ def kept_up(file: str, *names: str) -> Iterator[dict[str, str]]:
         )
         with healthy(up, *names) as addresses:
             yield addresses
-
-
-def _free_port() -> int:
-    """A port that nobody has: what is no embedded server listens on this machine's own addresses."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 @contextmanager

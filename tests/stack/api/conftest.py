@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+import requests
 from tests.conftest import REPOSITORY
 from tests.stack.catalog.test_model import make_examples
 from tests.stack.conftest import environment
@@ -106,6 +106,19 @@ class StandIn:
         return Handler
 
 
+class Client(requests.Session):
+    """Asks one server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._url = url
+
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+        """The answer to a path of the server's."""
+        return super().request(method, self._url + url, timeout=30, **options)
+
+
 class Api:
     """`python -m api.server`, and a client of it.
 
@@ -126,11 +139,11 @@ class Api:
         else:
             raise AssertionError("".join(self.said))
         self.url = line.rpartition(" ")[2].strip()
-        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.client = Client(self.url)
         self._reader = threading.Thread(target=lambda: self.said.extend(process.stderr or ()), daemon=True)
         self._reader.start()
 
-    def predict(self, designation: str = "roman livre", **more: Any) -> httpx.Response:
+    def predict(self, designation: str = "roman livre", **more: Any) -> requests.Response:
         """Ask for the categories of a product."""
         return self.client.post("/predict", json={"designation": designation, **more})
 

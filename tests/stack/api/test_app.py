@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
+import requests
+from starlette.types import Message
+from tests.conftest import CHROMIUM
 from tests.stack.api.conftest import Api, StartApi
 
+from api.app import create_app, guard
+from api.auth import Auth
+from api.limits import Rate
+from api.metrics import Metrics
+from api.model import Champion, Model
+from api.observing import Draining
+from api.users import Users
+from catalog.champion import Version
 from catalog.classifier import Classifier
 from catalog.names import CATEGORIES
 from catalog.text import clean
@@ -21,7 +33,7 @@ JSON = {"Content-Type": "application/json"}
 POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
-def refused(answer: httpx.Response, status: int) -> dict[str, Any]:
+def refused(answer: requests.Response, status: int) -> dict[str, Any]:
     """The problem that an answer is."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -94,7 +106,7 @@ def test_odd_descriptions(served: Api, text: str) -> None:
 )
 def test_products_that_are_none(served: Api, body: bytes, where: str, what: str) -> None:
     """Each mistake is named by its place, in one answer of status 422; what was sent is not repeated."""
-    found = refused(served.client.post("/predict", content=body, headers=JSON), 422)
+    found = refused(served.client.post("/predict", data=body, headers=JSON), 422)
     assert found["errors"][0]["where"] == where and what in found["errors"][0]["what"]
     assert found["errors"][0]["what"] in found["detail"] and len(json.dumps(found)) < 1000
 
@@ -106,7 +118,7 @@ def test_batches_that_are_none(served: Api) -> None:
     assert "at least 1 item" in empty["detail"]
     many = json.dumps({"products": [{"designation": ""}] * 100_000}, separators=(",", ":")).encode()
     assert len(many) < 2 << 20
-    assert "at most 1000" in refused(served.client.post("/predict/batch", content=many, headers=JSON), 422)["detail"]
+    assert "at most 1000" in refused(served.client.post("/predict/batch", data=many, headers=JSON), 422)["detail"]
     mixed = refused(served.client.post("/predict/batch", json={"products": [right, wrong] * 500}), 422)
     assert mixed["errors"][0]["where"] == "body.products.1.designation"
     assert len(mixed["errors"]) == 20 and "and 499 more" in mixed["detail"]
@@ -128,9 +140,9 @@ def test_bodies_of_another_kind(served: Api) -> None:
 def test_ten_megabytes(served: Api) -> None:
     """A body that is too large is refused by its header alone, and as it comes where no header tells its size."""
     large = b"a" * (10 << 20)
-    told = refused(served.client.post("/predict", content=large, headers=JSON), 413)
+    told = refused(served.client.post("/predict", data=large, headers=JSON), 413)
     assert "2 MiB" in told["detail"]
-    refused(served.client.post("/predict", content=(large[:65_536] for _ in range(160)), headers=JSON), 413)
+    refused(served.client.post("/predict", data=(large[:65_536] for _ in range(160)), headers=JSON), 413)
     assert served.metric('api_refused_total{reason="size"}') >= 2
 
 
@@ -184,13 +196,13 @@ def test_feedback_that_is_none(served: Api, change: dict[str, Any], where: str) 
     """A prediction is named by its id, a category by one of the 27 codes."""
     given = json.dumps({"prediction_id": uuid.uuid4().hex, "code": 10, **change})
     signed = {"Authorization": f"Bearer {served.token()}", **JSON}
-    assert refused(served.client.post("/feedback", content=given, headers=signed), 422)["errors"][0]["where"] == where
+    assert refused(served.client.post("/feedback", data=given, headers=signed), 422)["errors"][0]["where"] == where
 
 
 def test_feedback_of_nobody(served: Api) -> None:
     """Without a token, or with a wrong one, nothing is taken, whatever it is."""
     for header in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic YTpi"}):
-        answer = served.client.post("/feedback", content=b"{}", headers={**JSON, **header})
+        answer = served.client.post("/feedback", data=b"{}", headers={**JSON, **header})
         assert refused(answer, 401) and answer.headers["www-authenticate"].startswith("Bearer")
 
 
@@ -211,6 +223,28 @@ def test_documentation_needs_no_internet(served: Api) -> None:
     assert {"docs/swagger-ui-bundle.js", "docs/start.js", "docs/swagger-ui.css"} <= set(loaded)
     assert all(served.client.get(f"/{each}").status_code == 200 for each in loaded)
     assert "//" not in "".join(loaded) and re.findall(r"<script(?! src=)", page.text) == []
+
+
+@pytest.mark.browser
+def test_documentation_in_a_browser(served: Api) -> None:
+    """A person sends an example from the page and sees its answer; no policy is broken, no other server is asked."""
+    from playwright.sync_api import sync_playwright
+
+    asked: list[str] = []
+    wrong: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"{served.url}/docs")
+        page.locator("#operations-predictions-predict_predict_post").click()
+        page.get_by_role("button", name="Execute").click()
+        assert '"probability"' in page.locator(".live-responses-table").inner_text()
+        browser.close()
+    assert wrong == [] and f"{served.url}/predict?top_k=3" in asked
+    assert all(each.startswith((served.url, "data:")) for each in asked)
 
 
 def test_description_of_the_api(served: Api) -> None:
@@ -251,3 +285,31 @@ def test_other_sites(start_api: StartApi) -> None:
             assert [each.headers.get("access-control-allow-origin") for each in (before, after)] == (
                 [origin, origin] if allowed else [None, None]
             )
+
+
+def test_a_failure_of_ours(classifiers: tuple[Classifier, Classifier]) -> None:
+    """What nobody foresaw is a problem of status 500 that says nothing of it; the log has it all."""
+
+    class Broken:
+        def put(self, collection: str, document: dict[str, Any]) -> None:
+            raise RuntimeError("secret of the house")
+
+    metrics, draining = Metrics(), Draining()
+    champion = Champion("http://127.0.0.1:9", 10, metrics)
+    champion.model = Model(Version(1, "run", datetime.now(UTC), {}), classifiers[0], datetime.now(UTC))
+    auth = Auth(Users(), "", 30, limit=lambda client: 0.0)
+    app = guard(create_app(champion, Broken(), auth, metrics, draining), Rate(10, 10), metrics, draining)
+    body, sent = b'{"designation": "roman"}', list[Message]()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    about = {"path": "/predict", "query_string": b"", "headers": headers, "client": ("127.0.0.1", 1), "state": {}}
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(app({"type": "http", "method": "POST", **about}, receive, send))
+    assert sent[0]["status"] == 500 and (b"content-type", b"application/problem+json") in sent[0]["headers"]
+    assert "secret" not in sent[1]["body"].decode() and json.loads(sent[1]["body"])["status"] == 500

@@ -37,8 +37,8 @@ from catalog.classifier import Classifier
 
 Document = dict[str, Any]
 NOBODY = "mongodb://admin:secret-of-nobody@127.0.0.1:9/catalog"
-# Puts numbered documents until its standard input ends, or it is killed. It says how many it has put: when the
-# first thousand are saved, and in the end.
+# Puts numbered documents until SIGTERM, or until it is killed. It says how many it has put: when the first thousand are
+# saved, and in the end.
 PROGRAM = """
 import os, signal, sys, threading, time
 from pathlib import Path

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from tests.conftest import REPOSITORY
-from tests.stack.conftest import _free_port, environment
+from tests.conftest import REPOSITORY, free_port
+from tests.stack.conftest import environment
 
 MONITORING = REPOSITORY / "docker" / "monitoring"
 TOKEN = MONITORING / "secrets" / "monitor_token"
@@ -106,7 +106,7 @@ def observed(replaced: Mapping[str, str], *, hurry: bool = True) -> Iterator[Obs
         replaced: What stands in the copy for what is there, such as 127.0.0.1:8123 for `api:8000`.
         hurry: Look every half second, and let alerts fire and be sent at once.
     """
-    prometheus, alertmanager = (f"127.0.0.1:{_free_port()}" for _ in range(2))
+    prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(2))
     own = {"localhost:9090": prometheus, "alertmanager:9093": alertmanager, "/run/secrets/monitor_token": str(TOKEN)}
     with tempfile.TemporaryDirectory(prefix="gigogne-observed-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -125,7 +125,7 @@ def observed(replaced: Mapping[str, str], *, hurry: bool = True) -> Iterator[Obs
 @contextmanager
 def monitor(**variables: object) -> Iterator[str]:
     """The address of `python -m monitoring.server` with these variables, up for as long as this holds."""
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     own = {"MONITOR_PORT": address.partition(":")[2], "MONITOR_POLL": 1, "MONITOR_TOKEN_FILE": TOKEN}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "monitoring.server"]

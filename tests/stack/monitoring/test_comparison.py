@@ -39,7 +39,7 @@ def is_french(number: int) -> bool:
     made = generator()
     draw = made._stream("text", number)
     draw()
-    return made._languages[bisect_right(made._language_ladder, draw())] == "fr"
+    return bool(made._languages[bisect_right(made._language_ladder, draw())] == "fr")
 
 
 def listings(numbers: list[int] | range) -> list[Listing]:
