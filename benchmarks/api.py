@@ -36,6 +36,7 @@ from benchmarks.serving import (  # noqa: E402
     BENTOML,
     CLIENT,
     MLFLOW,
+    NOTHING,
     OURS,
     Listing,
     Server,
@@ -43,11 +44,13 @@ from benchmarks.serving import (  # noqa: E402
     api,
     ask,
     bentoml,
+    empty,
     mlflow,
     prefer,
     stack,
 )
 
+from catalog.classifier import Classifier  # noqa: E402
 from catalog.text import clean  # noqa: E402
 from data.generator import Generator  # noqa: E402
 from ml.dataset import Examples  # noqa: E402
@@ -117,10 +120,12 @@ def train(folder: Path, listings: Sequence[Listing], codes: Sequence[int]) -> No
 
 
 def versus(served: Stack, folder: Path, listings: Sequence[Listing], rounds: int, seconds: float) -> None:
-    """Ours against the rivals, and against what a client could ask at most."""
-    with mlflow(served, folder) as theirs, bentoml(served, folder) as others, api(served, folder) as ours:
-        servers = {MLFLOW: theirs, BENTOML: others, OURS: ours}
+    """Ours against the rivals; and a server that does nothing, for what whoever asks can ask at most."""
+    with ExitStack() as opened:
+        started = {MLFLOW: mlflow(served, folder), BENTOML: bentoml(served, folder), OURS: api(served, folder)}
+        servers = {name: opened.enter_context(each) for name, each in started.items()}
         alike(servers, listings[:50])
+        servers[NOTHING] = opened.enter_context(empty(folder))
         for connections in CONNECTIONS:
             print(f"{connections} connection(s), {rounds} rounds of {seconds:g} s\n")
             print(table(measured(servers, listings, connections, rounds, seconds), MLFLOW) + "\n", flush=True)
@@ -197,7 +202,18 @@ def costs(served: Stack, folder: Path, listings: Sequence[Listing], rounds: int,
             f"| {name} | {spread(mine, lambda load: load.throughput).text(digits=0)} | "
             f"{Spread.of(per_request).text(digits=0)} | {saved.text(digits=0) if name != 'all of it' else ''} |"
         )
-    print(flush=True)
+    print(f"\nthe prediction alone: {alone(folder, listings).text(digits=0)} microseconds\n", flush=True)
+
+
+def alone(folder: Path, listings: Sequence[Listing]) -> Spread:
+    """The microseconds that a listing takes to be cleaned and judged, without any server."""
+    classifier, taken = Classifier.load(folder), []
+    for _ in range(10):
+        begin = time.perf_counter()
+        for designation, description in listings:
+            classifier.predict_proba([(clean(designation), clean(description))])
+        taken.append((time.perf_counter() - begin) * 1e6 / len(listings))
+    return Spread.of(taken[1:])
 
 
 def change(served: Stack, folder: Path, listings: Sequence[Listing], rounds: int, seconds: float) -> None:
@@ -246,6 +262,7 @@ def changed(
 def start(served: Stack, folder: Path, listings: Sequence[Listing], rounds: int, seconds: float) -> None:
     """How long the API takes to be ready: its libraries imported, the champion loaded."""
     taken = []
+    prefer([psutil.Process()], 1)  # what it starts inherits that
     for _ in range(rounds):
         with api(served, folder) as ours:
             ours.predict(listings[0])

@@ -39,6 +39,7 @@ __all__ = [
     "BENTOML",
     "CLIENT",
     "MLFLOW",
+    "NOTHING",
     "OURS",
     "SERVER",
     "Listing",
@@ -47,12 +48,13 @@ __all__ = [
     "api",
     "ask",
     "bentoml",
+    "empty",
     "mlflow",
     "prefer",
     "stack",
 ]
 
-OURS, MLFLOW, BENTOML = "our API", "`mlflow models serve`", "BentoML"
+OURS, MLFLOW, BENTOML, NOTHING = "our API", "`mlflow models serve`", "BentoML", "uvicorn, an empty answer"
 HOST = "127.0.0.1"
 # MLflow imports for a while, on a busy machine.
 PATIENCE = 120.0
@@ -194,6 +196,7 @@ def _fields(listing: Listing) -> Any:
 
 
 API = Kind("/health/ready", "/predict", _fields, lambda said: said["categories"][0]["code"])
+EMPTY = Kind("/", "/predict", _fields, lambda said: 0)
 KINDS = {
     MLFLOW: Kind("/ping", "/invocations", _columns, lambda said: said["predictions"][0]["prdtypecode"]),
     BENTOML: Kind("/readyz", "/predict", _fields, lambda said: said[0]["code"]),
@@ -321,6 +324,12 @@ def bentoml(stack: Stack, folder: Path) -> AbstractContextManager[Server]:
     command += ["--host", HOST, "--port", "{port}"]
     variables = {"CLASSIFIER": str(stack.classifier), "BENTOML_DO_NOT_TRACK": "true", "BENTOML_HOME": str(folder)}
     return running(KINDS[BENTOML], command, variables, folder)
+
+
+def empty(folder: Path) -> AbstractContextManager[Server]:
+    """An application that does nothing, by uvicorn: what nobody here goes below."""
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.empty:app", "--host", HOST, "--port", "{port}"]
+    return running(EMPTY, [*command, "--http", "httptools", "--no-access-log"], {}, folder)
 
 
 def api(stack: Stack, folder: Path, command: Sequence[str] = (), **variables: str) -> AbstractContextManager[Server]:

@@ -25,7 +25,7 @@ __all__ = ["Auth", "Token"]
 
 ALGORITHM = "HS256"
 CLAIMS = ["exp", "iat", "sub"]
-# Logins that wait for those before them: less than a second of it.
+# Logins that wait for the one that is checked: less than a second.
 MOST_WAITING = 20
 SCHEME = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
 
@@ -55,7 +55,7 @@ class Auth:
         self._users, self._limit = users, limit
         self._key = key or secrets.token_hex(32)
         self._life = timedelta(minutes=minutes)
-        self._turns = anyio.CapacityLimiter(1)
+        self._turns, self._trying = anyio.CapacityLimiter(1), 0
         self.router = APIRouter(tags=["signing in"])
         self.router.post("/token", summary="Sign in")(self.sign_in)
 
@@ -84,9 +84,15 @@ class Auth:
         """A token for a name and a password."""
         if wait := self._limit(request.client.host if request.client else ""):
             raise _too_many("Too many tries to sign in", wait)
-        if self._turns.statistics().tasks_waiting >= MOST_WAITING:
+        if self._trying > MOST_WAITING:
             raise _too_many("Too many people sign in at this moment", 1)
-        if not await to_thread.run_sync(self._users.matches, form.username, form.password, limiter=self._turns):
+        self._trying += 1
+        try:
+            matches = self._users.matches
+            matched = await to_thread.run_sync(matches, form.username, form.password, limiter=self._turns)
+        finally:
+            self._trying -= 1
+        if not matched:
             raise _unauthorized("The name or the password is wrong.")
         response.headers["Cache-Control"] = "no-store"
         now = datetime.now(UTC)

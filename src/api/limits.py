@@ -19,7 +19,7 @@ BODY_SECONDS = 10.0
 # Clients that are remembered.
 MOST_CLIENTS = 10_000
 # What asks these is no client: it must hear how the server is, above all when it is busy.
-FREE = ("/health/", "/metrics")
+FREE = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 class Rate:
@@ -75,8 +75,8 @@ class Limits:
         """Answer a request, as ASGI has it."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        path: str = scope["path"]
-        if not path.startswith(FREE) and (wait := self._rate.wait((scope["client"] or ("",))[0])):
+        client = scope["client"] or ("",)
+        if scope["path"] not in FREE and (wait := self._rate.wait(client[0])):
             after = str(math.ceil(wait))
             refusal = problem(429, f"Too many requests: ask again in {after} s.", {"Retry-After": after})
             return await refusal(scope, receive, send)

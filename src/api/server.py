@@ -18,6 +18,7 @@ from types import FrameType
 
 import uvicorn
 from prometheus_client import disable_created_metrics
+from starlette.types import ASGIApp
 
 from api.app import create_app, guard
 from api.auth import Auth
@@ -79,6 +80,12 @@ class Server(uvicorn.Server):
         again, self._draining.begun = self._draining.begun, True
         self._until = time.monotonic() + (0 if again or sig == signal.SIGINT else self._patience)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and say where."""
+        await super().startup(sockets)
+        host, port = self._listener.getsockname()[:2]
+        log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to end."""
         return await super().on_tick(counter) or time.monotonic() >= self._until
@@ -136,19 +143,17 @@ def allow_connections() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """What clients connect to; from now on they wait for answers.
+    """What clients connect to.
 
     Raises:
         SettingError: The address is not this machine's, or the port is taken.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         why = error.strerror or "no such name"
         raise SettingError(f"API_HOST={host}, API_PORT={port}: {why}: end what listens there, or set another") from None
-    log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, listener.getsockname()[1])
-    return listener
 
 
 def serve(settings: Settings) -> None:
@@ -157,11 +162,27 @@ def serve(settings: Settings) -> None:
     users = Users.read(settings.users_file) if settings.users_file else Users()
     logins = Rate(LOGINS_PER_SECOND, LOGINS_AT_ONCE)
     auth = Auth(users, settings.token_key, settings.token_minutes, limit=logins.wait)
-    outbox = Outbox(settings.spool, settings.mongodb_uri, metrics.registry)
     champion = Champion(settings.tracking_uri, settings.model_poll, metrics)
-    app = create_app(champion, outbox, auth, metrics, draining)
-    config = uvicorn.Config(
-        guard(app, Rate(settings.rate, settings.burst), metrics, draining, settings.origins),
+    with listen(settings.host, settings.port) as listener:
+        outbox = Outbox(settings.spool, settings.mongodb_uri, metrics.registry)
+        app = create_app(champion, outbox, auth, metrics, draining)
+        rate = Rate(settings.rate, settings.burst)
+        config = configuration(guard(app, rate, metrics, draining, settings.origins))
+        try:
+            champion.start()
+            # What is there by now is there to stay: the garbage collector need not look at it again and again.
+            gc.freeze()
+            Server(config, listener, draining, settings.drain).run([listener])
+        finally:
+            champion.stop()
+            outbox.close(SHIP_SECONDS)
+            log.info("stopped")
+
+
+def configuration(app: ASGIApp) -> uvicorn.Config:
+    """How uvicorn serves it: what it would log is counted, and clients are whoever connects, whatever they say."""
+    return uvicorn.Config(
+        app,
         http=Protocol,
         ws="none",
         lifespan="off",
@@ -172,16 +193,6 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=ANSWER_SECONDS,
     )
-    try:
-        listener = listen(settings.host, settings.port)
-        champion.start()
-        # What is there by now is there to stay: the garbage collector need not look at it again and again.
-        gc.freeze()
-        Server(config, listener, draining, settings.drain).run([listener])
-    finally:
-        champion.stop()
-        outbox.close(SHIP_SECONDS)
-        log.info("stopped")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from catalog.held_out import is_held_out
 from ml.job import JobError
 from ml.storage import MissingObjectError, Storage
 
 __all__ = ["Examples", "Manifest", "Rows", "Split", "read_manifest", "read_rows", "split"]
 
 COLUMNS = ("productid", "designation", "description", "prdtypecode")
-# One listing in five is held out, by its product id alone: whatever else changes, no model ever trains on this id.
-HELD_OUT_ONE_IN = 5
 # Fewer examples of a class than this are too few to learn it and to judge it by five folds.
 LEAST_OF_A_CLASS = 5
 MAGIC = b"PAR1"
@@ -180,11 +179,6 @@ def split(rows: Rows) -> Split:
     )
     _check(made, labelled=len(labelled), classes=len(every))
     return made
-
-
-def is_held_out(productid: int) -> bool:
-    """Whether models are judged on this product id and never trained on it: a hash of it, no chance."""
-    return hashlib.sha256(str(productid).encode()).digest()[0] % HELD_OUT_ONE_IN == 0
 
 
 def _examples(pairs: Iterable[tuple[tuple[str, str], int]]) -> Examples:

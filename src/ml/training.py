@@ -15,7 +15,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from catalog import classifier, features
+from catalog import classifier, features, held_out
 from catalog.classifier import ModelError
 from catalog.features import BLOCKS
 from catalog.names import MODEL
@@ -91,9 +91,8 @@ def train(settings: Settings, *, progress: Progress) -> Outcome:
 
 def config_sha256() -> str:
     """What decides about a model beside its data: parameters, the code that makes it, and the libraries' versions."""
-    code = [
-        Path(str(module.__file__)).read_text(encoding="utf-8") for module in (classifier, dataset, features, fitting)
-    ]
+    makers = (classifier, dataset, features, fitting, held_out)
+    code = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in makers]
     libraries = {name: installed(name) for name in ("numpy", "scikit-learn", "scipy")}
     parts = [PARAMETERS, [asdict(block) for block in BLOCKS], libraries, code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

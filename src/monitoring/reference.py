@@ -8,14 +8,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from catalog.held_out import is_held_out
 from monitoring.comparison import Listing, distinct
 from monitoring.job import JobError
 from monitoring.storage import MissingObjectError, Storage
 
-__all__ = ["Reference", "is_held_out", "read_reference"]
+__all__ = ["Reference", "read_reference"]
 
 COLUMNS = ("productid", "designation", "description")
-HELD_OUT_ONE_IN = 5
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,6 @@ def read_reference(storage: Storage, manifest: str, sha256: str) -> Reference:
     listings: list[Listing] = list(zip(*texts, strict=True))
     held_out = [listing for product, listing in zip(productid, listings, strict=True) if is_held_out(product)]
     return Reference(distinct(listings), distinct(held_out))
-
-
-def is_held_out(productid: int) -> bool:
-    """Whether models are judged on this product id and never trained on it, as `ml.dataset` has it."""
-    return hashlib.sha256(str(productid).encode()).digest()[0] % HELD_OUT_ONE_IN == 0
 
 
 def _find(storage: Storage, manifest: str, sha256: str) -> str:

@@ -65,30 +65,26 @@ class Source(Generic[Value]):
         self.seen: Seen[Value] = Seen()
         self._read, self._every, self._keep = read, every, keep
         self._reporter = Reporter(name)
-        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Look from now on, in a thread of its own that holds nobody up."""
         threading.Thread(target=self._watch, name=self.name, daemon=True).start()
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._stopped.set()
 
     def look(self) -> None:
         """Take a look now."""
         try:
             self.seen = Seen(self._read(), True, time.time())
             self._reporter.works()
-        except JobError as error:
+        except Exception as error:
+            # Whatever it is, the next look may succeed: who looks must not end unseen.
             self.seen = Seen(self.seen.value, False, self.seen.succeeded)
-            self._reporter.fails(str(error))
+            self._reporter.fails(str(error) if isinstance(error, JobError) else repr(error))
 
     def current(self) -> Value | None:
         """What was found, while it is fresh: an old value must not look like a new one."""
         return self.seen.value if time.time() - self.seen.succeeded <= self._keep else None
 
     def _watch(self) -> None:
-        while not self._stopped.is_set():
+        while True:
             self.look()
-            self._stopped.wait(self._every)
+            time.sleep(self._every)

@@ -23,7 +23,9 @@ function start() {
     classify(model);
   });
   at("description").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) product.requestSubmit();
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    product.requestSubmit();
   });
   for (const button of [at("clear"), at("next")]) button.addEventListener("click", clear);
   for (const example of document.querySelectorAll(".example")) {
@@ -84,6 +86,7 @@ function showAnswer(designation, answer) {
   at("agree").textContent = `Yes, ${best.name}`;
   at("other").value = "";
   at("comment").value = "";
+  wrong(at("comment"), "");
   offerOther();
   forget(at("feedback-problem"));
   at("thanks").hidden = true;

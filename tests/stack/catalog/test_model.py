@@ -11,7 +11,8 @@ import pytest
 
 from catalog.classifier import Classifier, ModelError
 from catalog.features import Block
-from ml.dataset import Examples, Rows, is_held_out, split
+from catalog.held_out import is_held_out
+from ml.dataset import Examples, Rows, split
 from ml.evaluation import evaluate, weighted_f1
 from ml.fitting import fit
 from ml.job import JobError

@@ -12,9 +12,7 @@ import pytest
 
 from catalog.text import clean
 from data.generator import Generator
-from ml import dataset
 from monitoring.comparison import Listing, distinct, prediction_drift, text_drift
-from monitoring.reference import is_held_out
 
 Labelled = tuple[Listing, int]
 # Listings of other numbers come from the same distribution.
@@ -78,15 +76,15 @@ def test_equal_predictions_are_no_drift() -> None:
 
 @pytest.mark.full
 def test_false_alarms_are_as_rare_as_promised() -> None:
-    """Of 1,000 pairs of samples each comparison calls at most five drift, where one is to be expected."""
+    """Of 400 pairs of samples each comparison calls at most three drift, where 0.4 are to be expected."""
     chance = random.Random(1)
     pool = range(8_000)
     texts = predictions = 0
-    for _ in range(1_000):
+    for _ in range(400):
         drawn = chance.sample(pool, 1_000)
         texts += text_drift(listings(drawn[:500]), listings(drawn[500:])).part.detected
         predictions += prediction_drift(codes(drawn[:500]), codes(drawn[500:])).detected
-    assert texts <= 5 and predictions <= 5, (texts, predictions)
+    assert texts <= 3 and predictions <= 3, (texts, predictions)
 
 
 def other_languages(numbers: range) -> list[int]:
@@ -159,8 +157,3 @@ def test_the_rank_test_is_that_of_mann_and_whitney() -> None:
         part = _rank_test(one, two)
         assert part.score == pytest.approx(theirs.statistic / (count * other))
         assert part.p_value == pytest.approx(theirs.pvalue, rel=1e-6)
-
-
-def test_what_is_held_out_is_what_the_trainer_holds_out() -> None:
-    """Both components know the same product ids as those that no model has learned from."""
-    assert [is_held_out(number) for number in range(5_000)] == [dataset.is_held_out(number) for number in range(5_000)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ml.dataset import is_held_out
+from catalog.held_out import is_held_out
 
 from .conftest import Listing, Stack, mislabelled
 
