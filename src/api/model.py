@@ -118,7 +118,7 @@ class Champion:
             version = self._registry.champion()
             self._metrics.model_checked.set_to_current_time()
             if version is None:
-                return f"MLflow has no champion of {MODEL}: train one (docker compose up train)"
+                return f"MLflow has no champion of {MODEL}: train one (gigogne run --pipeline catalog)"
             if self.model and _identity(version) == _identity(self.model.version):
                 return ""
             if not self._failure.is_over(version, self._poll, time.monotonic()):

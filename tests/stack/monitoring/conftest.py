@@ -114,7 +114,7 @@ def observed(replaced: Mapping[str, str], *, hurry: bool = True) -> Iterator[Obs
             shutil.copytree(MONITORING / part, folder / part)
         for file in folder.rglob("*.yml"):
             written = yaml.safe_load(file.read_text(encoding="utf-8"))
-            file.write_text(yaml.safe_dump(_rewritten(written, {**own, **replaced}, hurry)), encoding="utf-8")
+            file.write_text(yaml.safe_dump(rewritten(written, {**own, **replaced}, hurry)), encoding="utf-8")
         with (
             _server(alertmanager, folder, "prometheus-alertmanager", "alertmanager", "--cluster.listen-address="),
             _server(prometheus, folder, "prometheus", "prometheus"),
@@ -133,12 +133,12 @@ def monitor(**variables: object) -> Iterator[str]:
             yield address
 
 
-def _rewritten(part: Any, replaced: Mapping[str, str], hurry: bool, key: str = "") -> Any:
+def rewritten(part: Any, replaced: Mapping[str, str], hurry: bool, key: str = "") -> Any:
     """A part of a file with other addresses, and shorter times."""
     if isinstance(part, dict):
-        return {name: _rewritten(each, replaced, hurry, name) for name, each in part.items()}
+        return {name: rewritten(each, replaced, hurry, name) for name, each in part.items()}
     if isinstance(part, list):
-        return [_rewritten(each, replaced, hurry) for each in part]
+        return [rewritten(each, replaced, hurry) for each in part]
     if not isinstance(part, str):
         return part
     if hurry and (short := HURRIED.get(key)):

@@ -206,7 +206,7 @@ def test_no_model_and_then_one(
     """Without a champion the page says why, and what to do; it notices the first one, and the next, with no reload."""
     with start_api(MLFLOW_TRACKING_URI=registry.url) as api:
         page = open_page(api)
-        page.locator("#outage", has_text="train one (docker compose up train)").wait_for()
+        page.locator("#outage", has_text="train one (gigogne run --pipeline catalog)").wait_for()
         page.locator("#status", has_text="Not ready").wait_for()
         page.get_by_label("Title").fill("roman")
         page.get_by_role("button", name="Find the category").click()
