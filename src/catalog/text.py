@@ -14,7 +14,7 @@ from functools import lru_cache
 __all__ = ["BLOCKS", "SPECIFICATION", "clean"]
 
 # Raised with every change of what a text becomes, or of which rows stay.
-SPECIFICATION = 2
+SPECIFICATION = 3
 
 # Elements that stand on lines of their own: no word goes on through them. All others are inline, and vanish.
 BLOCKS = frozenset(
@@ -71,7 +71,9 @@ _UNSEEN = re.compile(
 
 # To sort marks takes time that grows with the square of their number.
 _MOST_MARKS = 30
-_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{_MOST_MARKS + 1},}}+")
+# Letters that NFKC makes into combining marks: the halfwidth voiced sound marks of katakana.
+_HALFWIDTH = "\uff9e\uff9f"
+_MARKS = re.compile(rf"(?:[^\w\s\x00-\x7f]|[{_HALFWIDTH}]){{{_MOST_MARKS + 1},}}+")
 
 
 def clean(text: str) -> str:
@@ -140,7 +142,7 @@ def _first_marks(signs: re.Match[str]) -> str:
     kept: list[str] = []
     marks = 0
     for sign in signs[0]:
-        marks = marks + 1 if unicodedata.combining(sign) else 0
+        marks = marks + 1 if unicodedata.combining(sign) or sign in _HALFWIDTH else 0
         if marks <= _MOST_MARKS:
             kept.append(sign)
     return "".join(kept)

@@ -218,6 +218,6 @@ def few_marks(text: str) -> Iterator[str]:
     """Step 4."""
     marks = 0
     for each in text:
-        marks = marks + 1 if unicodedata.combining(each) else 0
+        marks = marks + 1 if unicodedata.combining(each) or each in "\uff9e\uff9f" else 0
         if marks <= 30:
             yield each

@@ -87,6 +87,7 @@ HOSTILE = [
     *"< <a & <!-- <![CDATA[ ]]> <script> <script </script <style></ </ <? <! &# &#x &a &#0 <a='<b> &amp; <br>".split(),
     *("<a ", "<a b='", '<a b="', "<a b= ", "<a =", "<script>x</script ", "<!--->", "a<b", "  ", " \n", "é "),
     *("\u0301", "\u0315\u0300", "\u0344", "\x92", "\u200b", "—", "ﷺ", "\ud800", "\uff21\uff22", "K\u030c"),
+    "\u0301\uff9e",
 ]
 
 
