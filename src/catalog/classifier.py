@@ -66,8 +66,9 @@ class Classifier:
     def scores(self, texts: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
         """What the linear model says of each (designation, description): a row of a score a label."""
         scores = np.tile(self.intercept.astype(np.float64), (len(texts), 1))
-        for row, listing in zip(scores, texts, strict=True):
-            row += self._joined.score(listing)
+        if self.terms:  # else it has learned how frequent its labels are, and no word
+            for row, listing in zip(scores, texts, strict=True):
+                row += self._joined.score(listing)
         return scores
 
     @cached_property
