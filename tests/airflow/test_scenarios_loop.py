@@ -219,7 +219,7 @@ def stack(request: pytest.FixtureRequest, airflow: Airflow, tmp_path: Path) -> I
         airflow.api.ask("PATCH", f"/dags/{deployed.dag_id}", {"is_paused": False})
         data = airflow.environment["GIGOGNE_DATA_DIR"]
         named = {"COMPOSE_PROJECT_NAME": name, "GIGOGNE_ENGINE": request.param, "GIGOGNE_DATA_DIR": data}
-        user = Workspace(folder, {**settings, **named})
+        user = Workspace(folder, {**settings, **named}, patience=300)
         if in_docker:
             build(user)
         open_.callback(user.run, "down", "-v")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from catalog.champion import Registry, RegistryError
+from catalog.champion import Registry, RegistryError, Version
 from catalog.classifier import FILES, ModelError
 
 Answer = tuple[int, bytes]
@@ -65,6 +68,10 @@ def told(code: str) -> bytes:
         ((200, b"5"), "is no MLflow: correct MLFLOW_TRACKING_URI"),
         ((200, b"{}"), "not with a version of catalog-classifier"),
         ((200, b'{"model_version": {"version": "x"}}'), "not with a version of catalog-classifier"),
+        ((200, b'{"model_version": {"version": "1", "creation_timestamp": 1%s}}' % (b"0" * 30)), "not with a version"),
+        ((200, b'{"model_version": {"version": "1%s", "creation_timestamp": 1}}' % (b"0" * 30)), "not with a version"),
+        ((200, b"[" * 100_000), "is no MLflow: correct MLFLOW_TRACKING_URI"),
+        ((500, b"[" * 100_000), "refuses with HTTP 500 (no reason)"),
         ((401, b""), "wants another user or password"),
         ((403, b"Invalid Host header - possible DNS rebinding attack"), "its MLFLOW_SERVER_ALLOWED_HOSTS"),
     ],
@@ -125,3 +132,22 @@ def test_a_model_that_cannot_be_had(
         assert champion is not None and (champion.number, champion.tags) == (3, {"a": "b"})
         with pytest.raises(error, match=said):
             registry.load(champion)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_a_full_disk_is_no_fault_of_the_registry() -> None:
+    """What could not be written is told as what it is."""
+    import resource
+
+    def answer(path: str) -> Answer:
+        return 200, json.dumps(PLACE).encode() if "get-download-uri" in path else b"a" * 10_000
+
+    with answering(answer) as address, closing(Registry(address)) as registry:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+        try:
+            with pytest.raises(OSError) as refused:
+                registry.load(Version(3, "r", datetime.now(UTC), {}))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert refused.value.errno == errno.EFBIG

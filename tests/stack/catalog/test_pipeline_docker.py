@@ -25,6 +25,7 @@ def stack(workspace: Workspace) -> Iterator[Workspace]:
     """The stack as a project of its own name, on an address of its own."""
     name = f"stack-catalog-{os.getpid()}"
     copy_stack(workspace.folder, name)
+    workspace.patience = 300
     workspace.environment |= {
         **SETTINGS,
         "COMPOSE_PROJECT_NAME": name,
