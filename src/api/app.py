@@ -15,7 +15,7 @@ from api.metrics import Metrics
 from api.model import Champion
 from api.observing import Draining, Observed
 from api.openapi import describe
-from api.predicting import Keeper, NoModelError, Predictor, Recent
+from api.predicting import BusyError, Keeper, NoModelError, Predictor, Recent
 from api.straight import shortcut
 
 __all__ = ["create_app", "guard"]
@@ -45,6 +45,10 @@ def create_app(champion: Champion, keeper: Keeper, auth: Auth, metrics: Metrics,
         detail = "There is no model in service yet: GET /health/ready says why."
         return problems.problem(503, detail, {"Retry-After": "5"})
 
+    @app.exception_handler(BusyError)
+    async def busy(request: Request, error: BusyError) -> Response:
+        return problems.problem(429, "Too many batches wait at this moment: ask again in 2 s.", {"Retry-After": "2"})
+
     predictions = routes.predictions(predictor)
     app.include_router(predictions)
     app.include_router(auth.router)
@@ -66,6 +70,7 @@ def guard(app: ASGIApp, rate: Rate, metrics: Metrics, draining: Draining, origin
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Retry-After", "WWW-Authenticate"],
             max_age=600,
         )
     return Observed(guarded, metrics, draining)

@@ -1,11 +1,14 @@
-"""`python -m api.health`: exit code 0 where the API answers. Whether it is ready is another question."""
+"""`python -m api.health`: exit code 0 where the API answers, 1 where it does not, 2 where a setting is wrong.
+
+Whether it is ready is another question.
+"""
 
 from __future__ import annotations
 
 import http.client
 import sys
 
-from api.settings import Settings
+from api.settings import SettingError, Settings
 
 __all__ = ["main"]
 
@@ -14,7 +17,11 @@ PATIENCE_SECONDS = 4.0
 
 def main() -> int:
     """Ask."""
-    settings = Settings.read()
+    try:
+        settings = Settings.read()
+    except SettingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     asked = http.client.HTTPConnection(settings.host, settings.port, timeout=PATIENCE_SECONDS)
     try:
         asked.request("GET", "/health/live")

@@ -49,6 +49,7 @@ class Metrics:
             buckets=CONFIDENCE,
             registry=registry,
         )
+        self._versions: tuple[int, ...] = ()
         self.model_version = Gauge("api_model_version", "The version in service; 0 for none.", registry=registry)
         self.model_created = Gauge(
             "api_model_created_timestamp_seconds", "When the version in service was registered.", registry=registry
@@ -68,7 +69,7 @@ class Metrics:
         self.loaded, self.load_failed = self._loads.labels("loaded"), self._loads.labels("failed")
         self.feedback = {word: self._feedback.labels(word) for word in ("yes", "no", "unknown")}
         self._of_request = lru_cache(maxsize=1024)(self._bind)
-        self._of_code = lru_cache(maxsize=256)(lambda code, version: self._predictions.labels(code, version))
+        self._of_code = lru_cache(maxsize=256)(self._predictions.labels)
 
     def request(self, method: str, handler: str, status: int, seconds: float, reason: str) -> None:
         """Count a request."""
@@ -82,6 +83,19 @@ class Metrics:
         """Count a product."""
         self._of_code(code, version).inc()
         self.confidence.observe(probability)
+
+    def serves(self, version: int, created: float) -> None:
+        """A version is in service. What is counted of those before the last one ends here: Prometheus has it."""
+        self.loaded.inc()
+        self.model_version.set(version)
+        self.model_created.set(created)
+        self._versions = (*self._versions[-1:], version)
+        kept = set(map(str, self._versions))
+        counted = [sample.labels for metric in self._predictions.collect() for sample in metric.samples]
+        for labels in counted:
+            if labels["model_version"] not in kept:
+                self._predictions.remove(labels["code"], labels["model_version"])
+        self._of_code.cache_clear()
 
     def _bind(self, method: str, handler: str, status: int) -> tuple[Counter, Histogram]:
         return self._requests.labels(method, handler, status), self._duration.labels(method, handler)

@@ -90,6 +90,7 @@ class Champion:
         self.reason = "MLflow has not answered yet"
         self._registry, self._poll, self._metrics = Registry(tracking_uri), poll, metrics
         self._failure = Failure()
+        self._said = ""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)
 
@@ -102,14 +103,13 @@ class Champion:
         self._ended.set()
 
     def _watch(self) -> None:
-        said = ""
         while not self._ended.is_set():
             reason = self._look()
-            if reason != said:
+            if reason != self._said:
                 # Once, however long it lasts.
                 log.warning("%s", reason) if reason else log.info("MLflow answers again")
             # Who asks the API need not know where its registry is.
-            self.reason, said = reason.replace(f" at {self._registry.address}", ""), reason
+            self.reason, self._said = reason.replace(f" at {self._registry.address}", ""), reason
             self._ended.wait(self._poll)
 
     def _look(self) -> str:
@@ -126,6 +126,8 @@ class Champion:
             return self._take_up(version)
         except RegistryError as error:
             return str(error)
+        except Exception as error:  # whatever a registry may answer, this thread goes on
+            return self._unforeseen("the registry cannot be read", error)
 
     def _take_up(self, version: Version) -> str:
         """Load a version and put it into service; why not, if not."""
@@ -134,21 +136,25 @@ class Champion:
             model = Model(version, self._registry.load(version), datetime.now(UTC))
             for text in WARM_UP:
                 model.likeliest(*text, count=1)
-        except RegistryError as error:
-            self._metrics.load_failed.inc()
-            return str(error)
         except Exception as error:  # whatever is wrong with a model, this thread goes on, and the old one serves
             self._metrics.load_failed.inc()
-            what = str(error) if isinstance(error, ModelError) else repr(error)
-            self._failure = self._failure.again(version, f"version {version.number} cannot be loaded: {what}")
-            return self._failure.reason
+            what = f"version {version.number} cannot be loaded"
+            known = isinstance(error, (ModelError, RegistryError))
+            reason = f"{what}: {error}" if known else self._unforeseen(what, error)
+            self._failure = self._failure.again(version, reason)
+            return reason
         self.model = model
         gc.freeze()
-        self._metrics.loaded.inc()
-        self._metrics.model_version.set(version.number)
-        self._metrics.model_created.set(version.created.timestamp())
+        self._metrics.serves(version.number, version.created.timestamp())
         log.info("version %d is in service, loaded in %.2f s", version.number, time.monotonic() - begin)
         return ""
+
+    def _unforeseen(self, what: str, error: Exception) -> str:
+        """A reason that anybody may read. What it does not tell is in the log, once."""
+        reason = f"{what}: {type(error).__name__}, see the log of the API"
+        if reason != self._said:
+            log.error("%s: %s: %s", what, type(error).__name__, error)
+        return reason
 
 
 @dataclass(frozen=True)

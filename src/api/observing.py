@@ -13,7 +13,16 @@ __all__ = ["Draining", "Observed"]
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # The client went away before there was an answer; nginx's word for it.
 GONE = 499
-REFUSED = {400: "validation", 401: "auth", 408: "slow", 413: "size", 422: "validation", 429: "rate", 503: "no_model"}
+REFUSED = {
+    400: "validation",
+    401: "auth",
+    408: "slow",
+    413: "size",
+    415: "validation",
+    422: "validation",
+    429: "rate",
+    503: "no_model",
+}
 CLOSE = (b"connection", b"close")
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -66,8 +75,8 @@ class Observed:
 
     def _complete(self, message: Message) -> None:
         """Add the headers that all responses have, where the route did not say otherwise."""
-        headers = message.setdefault("headers", [])
-        names = {name for name, _ in headers}
-        headers.extend(header for header in (*HEADERS, POLICY) if header[0] not in names)
-        if self._draining.begun:
-            headers.append(CLOSE)
+        own = message.get("headers", [])
+        names = {name for name, _ in own}
+        ours = (*HEADERS, POLICY, CLOSE) if self._draining.begun else (*HEADERS, POLICY)
+        # A list of its own: a response that is sent again and again lends us its headers.
+        message["headers"] = [*own, *(header for header in ours if header[0] not in names)]

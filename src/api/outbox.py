@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 import time
 from collections import defaultdict, deque
@@ -26,7 +27,9 @@ __all__ = ["Bound", "Outbox"]
 
 COLLECTIONS = ("predictions", "feedback")
 # How long a document is in memory alone, and how many are, at most, while the disk is slow.
-SAVE_SECONDS, MOST_UNSAVED = 0.05, 20_000
+SAVE_SECONDS, MOST_UNSAVED, MOST_UNSAVED_BYTES = 0.05, 20_000, 64 << 20
+# What the disk has at least to save everything in the end.
+LAST_SAVE_SECONDS = 5.0
 # What is saved at once, and for how long MongoDB's share gathers.
 BATCH, SHIP_SECONDS = 1_000, 0.2
 # Between two tries: of a disk that takes nothing; of MongoDB, at first and at last.
@@ -53,7 +56,9 @@ class Outbox:
     def __init__(self, folder: Path, uri: str, registry: CollectorRegistry, *, bound: Bound | None = None) -> None:
         self._store = Store(uri)
         self._spool = Spool(folder, bound or Bound())
-        self._unsaved: deque[tuple[str, dict[str, Any]]] = deque()
+        self._unsaved: deque[tuple[str, dict[str, Any], int]] = deque()
+        # Bytes, each counted by one thread alone; what is between them is in memory.
+        self._given = self._taken = 0
         # Something was put; something is saved; no more may be put; all is saved.
         self._put, self._saved, self._closing, self._flushed = (threading.Event() for _ in range(4))
         self._until = math.inf
@@ -87,30 +92,38 @@ class Outbox:
         """Take a document, which has an `_id` and is nobody else's from now on. Never waits, and never fails."""
         if self._closing.is_set():
             self._lost.add(1, "they came when the API had ended")
-        elif len(self._unsaved) >= MOST_UNSAVED:
+        elif len(self._unsaved) >= MOST_UNSAVED or self._given - self._taken >= MOST_UNSAVED_BYTES:
             self._lost.add(1, "the disk of API_SPOOL is too slow")
         else:
-            self._unsaved.append((collection, document))
+            size = sum(map(sys.getsizeof, document.values()))
+            self._given += size
+            self._unsaved.append((collection, document, size))
             if not self._put.is_set():
                 self._put.set()
 
     def close(self, patience: float = 2.0) -> None:
-        """Save everything, then send what can be sent within so many seconds. The next outbox sends the rest."""
+        """Save everything, then send what can be sent within so many seconds. The next outbox sends the rest.
+
+        A disk that does not answer is waited for no longer either; but it has a few seconds in any case.
+        """
         if self._closing.is_set():
             return
         self._until = time.monotonic() + patience
         self._closing.set()
         self._put.set()
-        self._saver.join()
+        self._saver.join(max(patience, LAST_SAVE_SECONDS))
+        stuck = self._saver.is_alive()
         self._flushed.set()
         self._saved.set()
         self._shipper.join(max(0.0, self._until - time.monotonic()))
         self._store.close()
         if self.unsaved:
-            self._lost.add(self.unsaved, f"the disk of API_SPOOL took nothing ({self._spool.trouble})")
+            why = "does not answer" if stuck else f"took nothing ({self._spool.trouble})"
+            self._lost.add(self.unsaved, f"the disk of API_SPOOL {why}")
         elif self.waiting:
             log.warning("%d documents wait in API_SPOOL for the next start", self.waiting)
-        self._spool.close()
+        if not stuck:  # else it has the file, until the process ends
+            self._spool.close()
         self._lost.say()
         self._refused.say()
 
@@ -125,9 +138,9 @@ class Outbox:
                 self._spool.save()
             while count := min(len(self._unsaved), BATCH):
                 # They count as waiting all the time: removed here when they are there.
-                self._save([self._unsaved[position] for position in range(count)])
+                self._save([self._unsaved[position][:2] for position in range(count)])
                 for _ in range(count):
-                    self._unsaved.popleft()
+                    self._taken += self._unsaved.popleft()[2]
             self._saved.set()
             self._tell_disk(self._spool.trouble)
 

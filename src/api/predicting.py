@@ -6,7 +6,8 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -16,18 +17,24 @@ from api.model import Champion, Likely, Model
 from api.schemas import Product
 from catalog.names import CATEGORIES
 
-__all__ = ["Keeper", "NoModelError", "Predictor", "Recent"]
+__all__ = ["BusyError", "Keeper", "NoModelError", "Predictor", "Recent"]
 
 # What is kept of each prediction, however many the client asked for.
 KEPT = 5
 # For so long a batch has the processor to itself: requests that came meanwhile go first.
 TURN_SECONDS = 0.002
+# Batches that wait or work: the last of them waits for seconds.
+MOST_BATCHES = 8
 # Predictions whose category is remembered, to count who agrees.
 MOST_RECENT = 50_000
 
 
 class NoModelError(Exception):
     """No model is in service."""
+
+
+class BusyError(Exception):
+    """Too many batches wait."""
 
 
 class Keeper(Protocol):
@@ -59,6 +66,29 @@ class Recent:
         return "yes" if said == code else "no"
 
 
+class Turns:
+    """One batch at a time: a few wait for their turn, and no more do."""
+
+    def __init__(self, most: int = MOST_BATCHES) -> None:
+        self._lock, self._free = asyncio.Lock(), most
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """Wait for a turn, and have it.
+
+        Raises:
+            BusyError: Too many wait already.
+        """
+        if not self._free:
+            raise BusyError
+        self._free -= 1
+        try:
+            async with self._lock:
+                yield
+        finally:
+            self._free += 1
+
+
 @dataclass(frozen=True)
 class Predictor:
     """Asks the champion, and sees to it that what it says is counted and kept.
@@ -68,14 +98,14 @@ class Predictor:
         keeper: Where predictions go.
         metrics: What is told of them.
         recent: What remembers them.
-        batches: Whose turn it is among batches.
+        turns: Whose turn it is among batches.
     """
 
     champion: Champion
     keeper: Keeper
     metrics: Metrics
     recent: Recent
-    batches: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turns: Turns = field(default_factory=Turns)
 
     def model(self) -> Model:
         """The model in service: one for a whole request, whatever is promoted meanwhile.
@@ -108,9 +138,13 @@ class Predictor:
         return {"id": made, "categories": _named(likely[:count])}
 
     async def batch(self, products: Sequence[Product], count: int, model: Model) -> list[dict[str, Any]]:
-        """What the model says of each; single products get their turn in between, other batches come after."""
+        """What the model says of each; single products get their turn in between, other batches come after.
+
+        Raises:
+            BusyError: Too many batches wait.
+        """
         answers: list[dict[str, Any]] = []
-        async with self.batches:
+        async with self.turns.take():
             until = time.perf_counter() + TURN_SECONDS
             for product in products:
                 answers.append(self.one(product, count, model, source="batch"))

@@ -29,6 +29,13 @@ class Protocol(HttpToolsProtocol):
         self._have_head()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Something came: perhaps no beginning of a request, and yet it has ended uvicorn's own wait for one."""
+        super().data_received(data)
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and not (self._head_timer or self.timeout_keep_alive_task or self.transport.is_closing()):
+            self._await_head()
+
     def on_message_begin(self) -> None:
         """A request begins, perhaps not the first one."""
         super().on_message_begin()
@@ -54,7 +61,14 @@ class Protocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Send a problem, and end the connection."""
+        """Send a problem, and end the connection; where an answer is due before, with that one."""
+        self._have_head()
+        cycle = self.cycle
+        answering = cycle is not None and not cycle.response_complete
+        # But to what breaks the body that it waits for, this is the answer.
+        if answering and (self.pipeline or cycle.response_started or not cycle.more_body):
+            cycle.keep_alive = False
+            return
         refusal = problem(status, detail, {"Connection": "close"})
         lines = [name + b": " + value for name, value in (*self.server_state.default_headers, *refusal.raw_headers)]
         head = STATUS_LINE[status] + b"\r\n".join(lines)

@@ -58,7 +58,7 @@ def predictions(predictor: Predictor) -> APIRouter:
 
 def feedback(auth: Auth, keeper: Keeper, recent: Recent, metrics: Metrics) -> APIRouter:
     """Who knows better says so."""
-    routes = APIRouter(tags=["feedback"])
+    routes = APIRouter(tags=["feedback"], route_class=auth.first())
 
     @routes.post("/feedback", status_code=202)
     async def give_feedback(given: Feedback, user: str = Depends(auth.user)) -> Received:

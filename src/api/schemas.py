@@ -27,7 +27,6 @@ __all__ = [
     "Products",
     "Ready",
     "Received",
-    "Token",
     "TopK",
 ]
 
@@ -180,14 +179,6 @@ class Received(BaseModel):
     """The feedback is kept."""
 
     id: str
-
-
-class Token(BaseModel):
-    """What to send as `Authorization: Bearer …`, and for how many seconds it is good."""
-
-    access_token: str
-    token_type: str
-    expires_in: int
 
 
 class Live(BaseModel):

@@ -59,7 +59,10 @@ log = logging.getLogger("api")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's, which goes on for a while after SIGTERM, and turns away nobody who could not know of it.
+    """uvicorn's, which goes on for a while after SIGTERM: hardly anybody who could not know of it is turned away.
+
+    A connection that is complete between the last look and the close of the listener is reset: no system lets a program
+    stop to listen, and accept who is there already, in one step.
 
     Args:
         config: uvicorn's.
@@ -107,7 +110,8 @@ class Server(uvicorn.Server):
     def _accept(self) -> Iterator[socket.socket]:
         """The connections that wait to be accepted."""
         self._listener.setblocking(False)
-        with suppress(BlockingIOError):
+        # Nobody waits any more; or one has gone, and the few who may have come after it find nobody listening.
+        with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
                 client.setblocking(False)

@@ -23,7 +23,8 @@ from api.settings import SettingError
 __all__ = ["Users", "hash_password", "main"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
-SHORTEST_PASSWORD = 8
+# To put what is longer into one form (NFC) may take a minute, in which nobody else is answered.
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 256
 # OWASP's choice where a login must be cheap in memory: 19 MiB, one thread, 30 ms of a core.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
 # What a line may cost: a login must not take the server's memory (KiB) or its time.
@@ -69,7 +70,7 @@ class Users:
 
     def matches(self, name: str, password: str) -> bool:
         """Whether this is the user's password. It takes as long where there is no such user."""
-        if not self.hashes:
+        if not self.hashes or len(password) > LONGEST_PASSWORD:
             return False
         hashed = self.hashes.get(name)
         try:
@@ -118,8 +119,8 @@ def main() -> None:
         password = _ask()
     except (EOFError, KeyboardInterrupt):
         sys.exit("\ninterrupted")
-    if len(password) < SHORTEST_PASSWORD:
-        sys.exit(f"error: a password has {SHORTEST_PASSWORD} characters or more")
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        sys.exit(f"error: a password has {SHORTEST_PASSWORD} characters or more, and {LONGEST_PASSWORD} at most")
     print(f"{name}:{hash_password(password)}")
 
 

@@ -32,6 +32,8 @@ OK, UNAUTHORIZED, FORBIDDEN = HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus
 CHUNK = 1 << 18
 # A model of ours has megabytes.
 MOST_BYTES = 1 << 30
+# MLflow numbers versions in 32 bits.
+MOST_NUMBER = (1 << 31) - 1
 
 
 class RegistryError(Exception):
@@ -94,13 +96,16 @@ class Registry:
             return None
         try:
             version = found["model_version"]
+            number = int(version["version"])
+            if not 0 < number <= MOST_NUMBER:
+                raise ValueError
             return Version(
-                int(version["version"]),
+                number,
                 str(version.get("run_id", "")),
                 datetime.fromtimestamp(int(version["creation_timestamp"]) / 1000, UTC),
                 {str(tag["key"]): str(tag["value"]) for tag in version.get("tags", [])},
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError, OSError):  # no date may be so late, say
             raise RegistryError(f"MLflow at {self.address} answers, but not with a version of {MODEL}") from None
 
     def load(self, version: Version) -> Classifier:
@@ -123,9 +128,9 @@ class Registry:
             for name in FILES:
                 with self._answer(f"mlflow-artifacts/artifacts/{path}/{FOLDER}/{name}") as answer:
                     body = self._read(answer, until)
-                    if answer.status != OK:
-                        raise self._refused(answer.status, body)
-                    Path(folder, name).write_bytes(body)
+                if answer.status != OK:
+                    raise self._refused(answer.status, body)
+                Path(folder, name).write_bytes(body)
             return Classifier.load(Path(folder))
 
     def _ask(self, what: str, **query: str) -> dict[str, Any] | None:
@@ -136,7 +141,7 @@ class Registry:
             raise self._refused(answer.status, body)
         try:
             return dict(json.loads(body)) if answer.status == OK else None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise RegistryError(f"what answers at {self.address} is no MLflow: correct MLFLOW_TRACKING_URI") from None
 
     @contextmanager
@@ -183,5 +188,5 @@ class Registry:
 def _error_code(body: bytes) -> str:
     try:
         return str(json.loads(body)["error_code"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""

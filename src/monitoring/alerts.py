@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["RETRAIN", "Alert", "PayloadError", "wanted"]
+__all__ = ["RETRAIN", "PayloadError", "wanted"]
 
-# The label, and its value, by which a rule asks for a retraining.
-ACTION, RETRAIN = "action", "retrain"
+# The label, and its value, by which a rule asks for a retraining; and the label that says of which version.
+ACTION, RETRAIN, VERSION = "action", "retrain", "version"
 FIRING, RESOLVED = "firing", "resolved"
-FINGERPRINT = re.compile(r"[0-9a-f]{1,32}")
+NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class PayloadError(Exception):
     """It is not what Alertmanager sends; says what is missing."""
 
 
-@dataclass(frozen=True, order=True)
-class Alert:
-    """A firing alert that asks for a retraining: since when it fires, and Alertmanager's hash of its labels."""
+def wanted(body: bytes) -> int | None:
+    """The version of the model that is to be retrained, by the alerts that fire; None where none asks for it.
 
-    since: datetime
-    fingerprint: str
-
-    @property
-    def run_id(self) -> str:
-        """The name of the run that it asks for: the same alert, told again, asks for the same run."""
-        return f"{RETRAIN}__{self.since:%Y-%m-%dT%H:%M:%S.%fZ}__{self.fingerprint}"
-
-
-def wanted(body: bytes) -> Alert | None:
-    """The alert that asks for a retraining; of several the oldest, and None where none does.
+    Of several it is the newest: an alert about an older one only has not ended yet.
 
     Raises:
         PayloadError: It is not what Alertmanager sends.
@@ -46,12 +33,12 @@ def wanted(body: bytes) -> Alert | None:
     alerts = payload.get("alerts") if isinstance(payload, dict) else None
     if not isinstance(alerts, list):
         raise PayloadError("there is no list of alerts")
-    firing = [each for each in map(_alert, alerts) if each is not None]
-    return min(firing, default=None)
+    versions = [each for each in map(_version, alerts) if each is not None]
+    return max(versions, default=None)
 
 
-def _alert(alert: Any) -> Alert | None:
-    """An entry, where it asks for a retraining now."""
+def _version(alert: Any) -> int | None:
+    """The version that an entry asks a retraining of, where it does so now."""
     if not isinstance(alert, dict) or alert.get("status") not in (FIRING, RESOLVED):
         raise PayloadError("an alert is neither firing nor resolved")
     labels = alert.get("labels")
@@ -59,11 +46,7 @@ def _alert(alert: Any) -> Alert | None:
         raise PayloadError("an alert has no labels")
     if alert["status"] == RESOLVED or labels.get(ACTION) != RETRAIN:
         return None
-    fingerprint = str(alert.get("fingerprint", ""))
-    if not FINGERPRINT.fullmatch(fingerprint):
-        raise PayloadError("an alert has no fingerprint")
-    try:
-        since = datetime.fromisoformat(str(alert.get("startsAt", "")))
-        return Alert(since.astimezone(UTC), fingerprint)
-    except (ValueError, OverflowError):
-        raise PayloadError("an alert does not say when it started") from None
+    version = labels.get(VERSION)
+    if not isinstance(version, str) or not NUMBER.fullmatch(version):
+        raise PayloadError("an alert that asks for a retraining does not say of which version of the model")
+    return int(version)

@@ -3,11 +3,15 @@
 Each part has a score, and the threshold that it must pass: what chance gives to equal samples of these sizes once in
 ``1 / LEVEL`` looks, and at least the smallest difference that is worth a retraining. No clock and no chance: what is
 drawn is drawn from a seed, and what is split is split by hashes, so equal rows give equal scores in whatever order.
+
+The rate of false alarms is that of listings which know nothing of each other. Those of one seller do: so of listings
+whose designations are the same but for numbers, one counts. What is alike in other ways is still taken for many.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +23,7 @@ import numpy.typing as npt
 
 from monitoring.verdict import Part
 
-__all__ = ["LEVEL", "Listing", "TextDrift", "distinct", "prediction_drift", "text_drift"]
+__all__ = ["LEVEL", "Listing", "TextDrift", "distinct", "offer", "prediction_drift", "text_drift"]
 
 Listing = tuple[str, str]
 """Designation and description, cleaned."""
@@ -44,21 +48,29 @@ class TextDrift:
     listings: tuple[Listing, ...]
 
 
+def offer(listing: Listing) -> str:
+    """What a listing is one of: its designation but for numbers, where it has other characters."""
+    return re.sub(r"\d+", "", listing[0]) if re.search(r"[^\W\d]", listing[0]) else listing[0]
+
+
 def distinct(listings: Iterable[Listing]) -> list[Listing]:
-    """Different listings in the order of their hashes: the first so many of them are a sample without chance."""
-    return sorted(set(listings), key=_digest)
+    """One listing of each offer, in the order of their hashes: the first so many are a sample without chance."""
+    chosen: dict[str, Listing] = {}
+    for listing in sorted(set(listings), key=_digest):
+        chosen.setdefault(offer(listing), listing)
+    return list(chosen.values())
 
 
 def text_drift(reference: Sequence[Listing], current: Sequence[Listing]) -> TextDrift:
     """A classifier learns to tell the samples apart on one half of the listings, and is judged on the other half.
 
     The score is its area under the ROC curve: 0.5 for samples that nothing tells apart, 1 for wholly different ones.
-    Equal listings are in the same half, so nothing is gained by knowing one by heart.
+    Listings of one offer are in the same half, so nothing is gained by knowing one by heart.
     """
     samples = distinct(reference), distinct(current)
     listings = [listing for sample in samples for listing in sample]
     is_current = np.repeat([False, True], [len(sample) for sample in samples])
-    judged = np.array([bool(_digest(each)[-1] % 2) for each in listings])
+    judged = np.array([bool(_digest((offer(each), ""))[-1] % 2) for each in listings])
     classifier = _classifier().fit([_joined(each) for each in _where(listings, ~judged)], is_current[~judged])
     scores = classifier.decision_function([_joined(each) for each in _where(listings, judged)])
     part = _rank_test(scores[~is_current[judged]], scores[is_current[judged]])

@@ -20,11 +20,14 @@ from monitoring.job import JobError, Progress, log_progress, run
 from monitoring.predictions import Current, read_current
 from monitoring.reference import Reference, read_reference
 from monitoring.report import page
-from monitoring.settings import DriftSettings, latest
+from monitoring.settings import DriftSettings, latest, looked
 from monitoring.storage import Storage
-from monitoring.verdict import Verdict
+from monitoring.verdict import Verdict, look_to_json
 
 __all__ = ["look", "main"]
+
+# Of fewer that the champion has not learned from, the shares of its answers say nothing.
+LEAST_HELD_OUT = 50
 
 
 def main() -> None:
@@ -33,7 +36,7 @@ def main() -> None:
 
 
 def look(settings: DriftSettings, storage: Storage, now: datetime, progress: Progress) -> str:
-    """Compare, and write the verdict if there is enough to judge by; the line that sums it up.
+    """Compare, write the verdict if there is enough to judge by, and that there was a look; what sums it up.
 
     Raises:
         JobError: A server or the data failed; the verdict of the time before stands.
@@ -42,22 +45,35 @@ def look(settings: DriftSettings, storage: Storage, now: datetime, progress: Pro
         version = registry.champion()
         if version is None:
             return f"nothing to compare: no version of {MODEL} has the alias {ALIAS!r}; run train first"
-        since = now - timedelta(hours=settings.hours)
-        current = read_current(settings.mongodb_uri, version.number, since, settings.rows)
-        asked = f"{len(current.codes):,} different listings in {current.predictions:,} predictions"
-        progress(f"{asked} of version {version.number} in the last {settings.hours} h")
-        reference = _reference(settings, storage, version)
-        progress(f"{len(reference.listings):,} different listings that it was trained on")
-        fewest = min(len(current.codes), len(reference.listings))
-        if fewest < settings.least or not reference.held_out:
-            return f"no verdict: {fewest} different listings are too few, {settings.least} are the least (DRIFT_LEAST)"
-        classifier = registry.load(version)
+        said = _compared(settings, storage, now, progress, registry, version)
+    # Last: who fails has not looked.
+    storage.put(looked(settings.target), look_to_json(now), "application/json")
+    return said
+
+
+def _compared(
+    settings: DriftSettings, storage: Storage, now: datetime, progress: Progress, registry: Registry, version: Version
+) -> str:
+    """The line that sums up the verdict, which is written then, or says why there is none."""
+    since = now - timedelta(hours=settings.hours)
+    current = read_current(settings.mongodb_uri, version.number, since, settings.rows)
+    asked = f"{len(current.codes):,} different listings in {current.predictions:,} predictions"
+    progress(f"{asked} of version {version.number} in the last {settings.hours} h")
+    reference = _reference(settings, storage, version)
+    progress(f"{len(reference.listings):,} different listings that it was trained on")
+    fewest = min(len(current.codes), len(reference.listings))
+    if fewest < settings.least:
+        return f"no verdict: {fewest} different listings are too few, {settings.least} are the least (DRIFT_LEAST)"
+    if len(reference.held_out) < LEAST_HELD_OUT:
+        held_out = f"{len(reference.held_out)} of the listings of its training were held out of it"
+        return f"no verdict: {held_out}, {LEAST_HELD_OUT} are the least; train on more"
+    classifier = registry.load(version)
     folder = f"{settings.target}/{now:%Y%m%dT%H%M%SZ}"
     reference = replace(reference, listings=reference.listings[: settings.rows])
     verdict, report = compare(version, classifier, reference, current, f"{folder}/report.html", now)
     storage.put(verdict.report, report, "text/html; charset=utf-8")
     storage.put(f"{folder}/drift.json", verdict.to_json(), "application/json")
-    # Last: it points at what is whole.
+    # It points at what is whole.
     storage.put(latest(settings.target), verdict.to_json(), "application/json")
     return verdict.line()
 

@@ -52,11 +52,11 @@ class _Sources(Collector):
             yield from _queue(queue)
 
     def _sources(self) -> Iterator[GaugeMetricFamily]:
-        up = _gauge("catalog_monitor_up", "1 where the last look at it succeeded.", "source")
+        up = _gauge("catalog_monitor_up", "1 where the last look at it succeeded, and is no old one.", "source")
         last = "When the last look at it was that succeeded; 0 for never."
         succeeded = _gauge("catalog_monitor_last_success_timestamp_seconds", last, "source")
         for source in (self._drift, self._queue):
-            up.add_metric([source.name], float(source.seen.up))
+            up.add_metric([source.name], float(source.up()))
             succeeded.add_metric([source.name], source.seen.succeeded)
         yield from (up, succeeded)
 
@@ -65,7 +65,9 @@ def _drift(latest: Latest) -> Iterator[GaugeMetricFamily]:
     verdict = latest.verdict
     ran = _gauge("catalog_drift_last_run_timestamp_seconds", "When the last verdict was given; 0 for never.")
     ran.add_metric([], verdict.at.timestamp() if verdict else 0)
-    yield ran
+    looked = _gauge("catalog_drift_last_look_timestamp_seconds", "When somebody looked last; 0 for never.")
+    looked.add_metric([], latest.looked.timestamp() if latest.looked else 0)
+    yield from (ran, looked)
     if verdict is None:
         return
     version = _gauge("catalog_drift_model_version", "The version of the model that it is about.")
@@ -75,11 +77,11 @@ def _drift(latest: Latest) -> Iterator[GaugeMetricFamily]:
         rows.add_metric([sample], count)
     score = _gauge("catalog_drift_score", "How much the samples differ.", "part")
     threshold = _gauge("catalog_drift_threshold", "What the score must pass to count as drift.", "part")
-    detected = _gauge("catalog_drift_detected", "1 where it does.", "part")
+    detected = _gauge("catalog_drift_detected", "1 where it does, by the version of the model.", "part", "version")
     for name, part in verdict.parts.items():
         score.add_metric([name], part.score)
         threshold.add_metric([name], part.threshold)
-        detected.add_metric([name], float(part.detected))
+        detected.add_metric([name, str(verdict.version)], float(part.detected))
     yield from (version, rows, score, threshold, detected)
 
 
@@ -89,7 +91,9 @@ def _queue(queue: Queue) -> Iterator[GaugeMetricFamily]:
         requests.add_metric([status], count)
     oldest = _gauge("catalog_queue_oldest_seconds", "For how long the oldest request waits; 0 where none does.")
     oldest.add_metric([], queue.oldest)
-    yield from (requests, oldest)
+    workers = _gauge("catalog_queue_workers", "Programs ml-worker that gave a sign of life in the last minute.")
+    workers.add_metric([], queue.workers)
+    yield from (requests, oldest, workers)
 
 
 def _gauge(name: str, told: str, *labels: str) -> GaugeMetricFamily:

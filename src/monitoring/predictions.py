@@ -12,7 +12,7 @@ from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, Op
 from pymongo.uri_parser import parse_uri
 
 from catalog.text import clean
-from monitoring.comparison import Listing
+from monitoring.comparison import Listing, offer
 from monitoring.job import JobError, SettingError
 
 __all__ = ["Current", "read_current"]
@@ -28,7 +28,7 @@ REFUSED = (13, 18)  # Unauthorized, AuthenticationFailed
 
 @dataclass(frozen=True)
 class Current:
-    """Different listings with the category that the model named; the newest first.
+    """Listings with the category that the model named, one of each offer; the newest first.
 
     Attributes:
         codes: Category by listing.
@@ -40,18 +40,21 @@ class Current:
 
 
 def read_current(uri: str, version: int, since: datetime, most: int) -> Current:
-    """The newest listings that this version of the model was asked about.
+    """The newest listings, one of each offer, that this version of the model was asked about.
 
     Raises:
         SettingError: The address is none.
         JobError: MongoDB does not answer, or refuses.
     """
     codes: dict[Listing, int] = {}
+    offers: set[str] = set()
     looked_at = 0
     for document in _documents(uri, version, since, most * LOOKED_AT):
         looked_at += 1
         listing = clean(document["designation"]), clean(document.get("description") or "")
-        codes.setdefault(listing, int(document["categories"][0]["code"]))
+        if offer(listing) not in offers:
+            offers.add(offer(listing))
+            codes[listing] = int(document["categories"][0]["code"])
         if len(codes) == most:
             break
     return Current(codes, looked_at)

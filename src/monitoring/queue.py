@@ -25,14 +25,23 @@ FROM ml_queue.procrastinate_jobs AS job
 JOIN ml_queue.procrastinate_events AS event ON event.job_id = job.id AND event.type = 'deferred'
 WHERE job.queue_name = 'ml' AND job.status = 'todo'
 """
+# A worker gives a sign of life every WORKER_STALLED_AFTER / 3 seconds: 10, where nobody says otherwise.
+WORKERS = "SELECT count(*) FROM ml_queue.procrastinate_workers WHERE last_heartbeat > now() - interval '60 seconds'"
 
 
 @dataclass(frozen=True)
 class Queue:
-    """How many requests there are in each status, and for how long the oldest waits that nobody has taken."""
+    """The queue at one moment.
+
+    Attributes:
+        requests: How many there are in each status.
+        oldest: For how many seconds the oldest waits that nobody has taken.
+        workers: How many workers are alive.
+    """
 
     requests: Mapping[str, int]
     oldest: float
+    workers: int
 
 
 def conninfo(database_uri: str) -> str:
@@ -65,10 +74,11 @@ def read_queue(address: str) -> Queue:
     try:
         with psycopg.connect(address, autocommit=True) as connection:
             if connection.execute(TABLE).fetchone() != (True,):
-                return Queue(dict.fromkeys(STATUSES, 0), 0.0)
+                return Queue(dict.fromkeys(STATUSES, 0), 0.0, 0)
             found: dict[str, int] = dict(connection.execute(COUNT).fetchall())
             (oldest,) = connection.execute(OLDEST).fetchone() or (0.0,)
+            (workers,) = connection.execute(WORKERS).fetchone() or (0,)
     except psycopg.Error as error:
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no answer")
         raise JobError(f"PostgreSQL: {said}; is it running, and is ML_DATABASE_URI right?") from None
-    return Queue({status: int(found.get(status, 0)) for status in STATUSES}, float(oldest))
+    return Queue({status: int(found.get(status, 0)) for status in STATUSES}, float(oldest), int(workers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,11 @@ from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError
 
 from monitoring.job import JobError
 
-__all__ = ["Airflow", "AirflowError", "Outcome"]
+__all__ = ["Airflow", "AirflowError", "Answer", "Outcome"]
 
 # Seconds for one answer of Airflow.
 PATIENCE = 5.0
-ACTIVE = frozenset({"queued", "running"})
+ACTIVE, DEAD = frozenset({"queued", "running"}), "failed"
 # So many of the newest runs are looked at.
 NEWEST = 50
 
@@ -35,6 +36,21 @@ class Outcome(StrEnum):
     RUNNING = "running"
     TOO_SOON = "too_soon"
     FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one wish.
+
+    Attributes:
+        outcome: That.
+        run_id: The run that is the wish's, or would be.
+        dead: The wish's run before that, which failed; empty where none did.
+    """
+
+    outcome: Outcome
+    run_id: str
+    dead: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,8 +71,11 @@ class Airflow:
     dag: str
     pause: timedelta
 
-    def retrain(self, run_id: str) -> Outcome:
-        """Start the run of this name, unless there is one, another one is under way, or was a short time ago.
+    def retrain(self, version: int) -> Answer:
+        """Start a run that trains anew what has this version.
+
+        None is started where the version has a run that did not fail, another run is under way, or one began a short
+        time ago. A version whose runs have all failed gets one more.
 
         Raises:
             AirflowError: Airflow does not answer, or refuses; nothing was started then.
@@ -66,10 +85,9 @@ class Airflow:
                 login = {"username": self.user, "password": self.password}
                 token = self._json(pool.request("POST", f"{self.url}/auth/token", json=login))["access_token"]
                 pool.headers = {"Authorization": f"Bearer {token}"}
-                runs = f"{self.url}/api/v2/dags/{self.dag}/dagRuns"
-                newest = self._json(pool.request("GET", f"{runs}?order_by=-run_after&limit={NEWEST}"))
-                reason = self._reason_against(newest["dag_runs"], run_id)
-                return reason or self._start(pool, runs, run_id)
+                dag = f"{self.url}/api/v2/dags/{self.dag}"
+                newest = self._json(pool.request("GET", f"{dag}/dagRuns?order_by=-run_after&limit={NEWEST}"))
+                return self._answer(pool, dag, f"retrain__v{version}", newest["dag_runs"])
             except HTTPError as error:
                 cause = error.reason if isinstance(error, MaxRetryError) else error
                 what = "answers too slowly" if isinstance(cause, ReadTimeoutError) else "does not answer"
@@ -78,10 +96,18 @@ class Airflow:
             except (KeyError, TypeError, ValueError):
                 raise AirflowError("what answers is no Airflow 3: correct AIRFLOW_URL") from None
 
-    def _reason_against(self, runs: Sequence[dict[str, Any]], run_id: str) -> Outcome | None:
-        """Why none is to be started."""
-        if any(run["dag_run_id"] == run_id for run in runs):
-            return Outcome.REPEATED
+    def _answer(self, pool: urllib3.PoolManager, dag: str, wish: str, runs: Sequence[dict[str, Any]]) -> Answer:
+        """What becomes of a wish, after these runs, the newest first."""
+        tries = {run["dag_run_id"]: int(found[1] or 1) for run in runs if (found := _try_of(wish, run["dag_run_id"]))}
+        alive = next((run["dag_run_id"] for run in runs if run["dag_run_id"] in tries and run["state"] != DEAD), None)
+        if alive is not None:
+            return Answer(Outcome.REPEATED, alive)
+        run_id = f"{wish}__try{max(tries.values()) + 1}" if tries else wish
+        outcome = self._reason_against(runs) or self._start(pool, dag, run_id)
+        return Answer(outcome, run_id, next(iter(tries), ""))
+
+    def _reason_against(self, runs: Sequence[dict[str, Any]]) -> Outcome | None:
+        """Why none is to be started now, of whatever wish."""
         if any(run["state"] in ACTIVE for run in runs):
             return Outcome.RUNNING
         last = max((datetime.fromisoformat(run["run_after"]) for run in runs), default=None)
@@ -89,14 +115,17 @@ class Airflow:
             return Outcome.TOO_SOON
         return None
 
-    def _start(self, pool: urllib3.PoolManager, runs: str, run_id: str) -> Outcome:
+    def _start(self, pool: urllib3.PoolManager, dag: str, run_id: str) -> Outcome:
+        # Airflow takes runs of a paused DAG, and lets them wait for as long as it is paused.
+        if self._json(pool.request("GET", dag))["is_paused"]:
+            raise AirflowError(f"the DAG {self.dag} is paused, so nothing would run: unpause it in Airflow")
         wish: dict[str, Any] = {
             "dag_run_id": run_id,
             "logical_date": None,
             "conf": {},
             "note": "Asked for by an alert.",
         }
-        answer = pool.request("POST", runs, json=wish)
+        answer = pool.request("POST", f"{dag}/dagRuns", json=wish)
         if answer.status == HTTPStatus.CONFLICT:
             return Outcome.REPEATED
         self._json(answer)
@@ -111,3 +140,8 @@ class Airflow:
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             raise AirflowError(f"Airflow refuses with HTTP {answer.status}: look at its log")
         return answer.json()
+
+
+def _try_of(wish: str, run_id: str) -> re.Match[str] | None:
+    """Whether a run is the wish's, and which try of it."""
+    return re.fullmatch(rf"{re.escape(wish)}(?:__try([0-9]+))?", run_id)

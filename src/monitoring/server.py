@@ -19,7 +19,7 @@ from monitoring.job import run
 from monitoring.metrics import Metrics
 from monitoring.queue import conninfo, read_queue
 from monitoring.retraining import Airflow, AirflowError, Outcome
-from monitoring.settings import MonitorSettings, latest
+from monitoring.settings import MonitorSettings, latest, looked
 from monitoring.source import Reporter, Source
 from monitoring.storage import Storage
 from monitoring.verdict import read_latest
@@ -47,8 +47,9 @@ class Monitor:
     def __init__(self, settings: MonitorSettings) -> None:
         storage = Storage(STORAGE_PATIENCE, tries=1)
         every, keep = settings.poll, settings.poll * KEPT_LOOKS
+        written = latest(settings.target), looked(settings.target)
         self._sources = (
-            Source("drift", partial(read_latest, storage, latest(settings.target)), every, keep),
+            Source("drift", partial(read_latest, storage, *written), every, keep),
             Source("queue", partial(read_queue, conninfo(settings.database_uri)), every, keep),
         )
         self._metrics = Metrics(*self._sources)
@@ -57,6 +58,8 @@ class Monitor:
         self._airflow = Airflow(settings.airflow_url, *login, settings.dag, timedelta(seconds=settings.pause))
         self._turn = asyncio.Lock()
         self._reporter = Reporter("retraining")
+        # Runs that failed, so that each is counted once; a monitor that is started anew may count one again.
+        self._dead: set[str] = set()
         self.app = Starlette(
             routes=[
                 Route("/metrics", self.metrics),
@@ -80,7 +83,7 @@ class Monitor:
         return Response(encode(self._metrics.registry), headers={"Content-Type": content_type})
 
     async def alerts(self, request: Request) -> Response:
-        """Alertmanager's webhook. It sends again what got 503, and gives up on what got 4xx."""
+        """Alertmanager's webhook."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
             return _refusal(401, "show the token of MONITOR_TOKEN_FILE", {"WWW-Authenticate": "Bearer"})
@@ -92,24 +95,34 @@ class Monitor:
         if body is None:
             return _refusal(413, f"more than {LARGEST_BODY} bytes", {"Connection": "close"})
         try:
-            alert = wanted(body)
+            version = wanted(body)
         except PayloadError as error:
             return _refusal(400, f"{error}: send what Alertmanager's webhook sends")
-        return await self._retrain(alert.run_id) if alert else JSONResponse({"outcome": "nothing asked for"})
+        return JSONResponse({"outcome": "nothing asked for"}) if version is None else await self._retrain(version)
 
-    async def _retrain(self, run_id: str) -> Response:
+    async def _retrain(self, version: int) -> Response:
         try:
             # One after the other: of two that come at once, the second one sees the run of the first.
             async with self._turn:
-                outcome = await asyncio.to_thread(self._airflow.retrain, run_id)
+                answer = await asyncio.to_thread(self._airflow.retrain, version)
         except AirflowError as error:
             self._metrics.count(Outcome.FAILED)
             self._reporter.fails(str(error))
-            return _refusal(503, str(error), {"Retry-After": "30"})
-        self._metrics.count(outcome)
-        self._reporter.works()
-        print(f"retraining {run_id}: {outcome}", flush=True)
-        return JSONResponse({"outcome": outcome, "run": run_id})
+            return _refusal(503, str(error))
+        self._bury(answer.dead)
+        self._metrics.count(answer.outcome)
+        print(f"retraining {answer.run_id}: {answer.outcome}", flush=True)
+        return JSONResponse({"outcome": answer.outcome, "run": answer.run_id})
+
+    def _bury(self, dead: str) -> None:
+        """Say and count, once, that a run failed."""
+        if dead:
+            self._reporter.fails(f"{dead} failed: look at its log in Airflow")
+        else:
+            self._reporter.works()
+        if dead and dead not in self._dead:
+            self._dead.add(dead)
+            self._metrics.count(Outcome.FAILED)
 
 
 async def _body(request: Request) -> bytes | None:

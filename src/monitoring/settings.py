@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from monitoring.job import SettingError, text, whole_number
 from monitoring.storage import parse
 
-__all__ = ["DriftSettings", "MonitorSettings", "latest"]
+__all__ = ["DriftSettings", "MonitorSettings", "latest", "looked"]
 
 DATA, TARGET = "s3://catalog/clean/manifest.json", "s3://catalog/drift"
 MLFLOW, AIRFLOW = "http://mlflow-server:5000", "http://airflow-webserver:8080"
@@ -100,6 +100,11 @@ class MonitorSettings:
 def latest(target: str) -> str:
     """The address of the newest verdict under a folder of S3."""
     return f"{target}/latest.json"
+
+
+def looked(target: str) -> str:
+    """The address of what says when somebody looked last, with or without a verdict."""
+    return f"{target}/looked.json"
 
 
 def _http(name: str, default: str) -> str:

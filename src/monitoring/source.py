@@ -80,9 +80,16 @@ class Source(Generic[Value]):
             self.seen = Seen(self.seen.value, False, self.seen.succeeded)
             self._reporter.fails(str(error) if isinstance(error, JobError) else repr(error))
 
+    def up(self) -> bool:
+        """Whether the last look succeeded, and that not so long ago that the next one must be stuck."""
+        return self.seen.up and self._fresh()
+
     def current(self) -> Value | None:
         """What was found, while it is fresh: an old value must not look like a new one."""
-        return self.seen.value if time.time() - self.seen.succeeded <= self._keep else None
+        return self.seen.value if self._fresh() else None
+
+    def _fresh(self) -> bool:
+        return time.time() - self.seen.succeeded <= self._keep
 
     def _watch(self) -> None:
         while True:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from catalog.names import MODEL
 from monitoring.job import JobError
 from monitoring.storage import MissingObjectError, Storage
 
-__all__ = ["Latest", "Part", "Verdict", "read_latest"]
+__all__ = ["Latest", "Part", "Verdict", "look_to_json", "read_latest"]
 
 FORMAT = 1
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -109,20 +110,43 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Latest:
-    """The newest verdict; None where there is none yet."""
+    """What the drift job has left.
+
+    Attributes:
+        verdict: The newest; None where there is none yet.
+        looked: When it looked last, with or without a verdict; None for never.
+    """
 
     verdict: Verdict | None
+    looked: datetime | None
 
 
-def read_latest(storage: Storage, address: str) -> Latest:
-    """The verdict at an address.
+def look_to_json(at: datetime) -> bytes:
+    """The JSON document that says when somebody looked."""
+    return json.dumps({"format": FORMAT, "at": at.isoformat(timespec="seconds")}).encode()
+
+
+def read_latest(storage: Storage, verdict: str, look: str) -> Latest:
+    """The verdict, and the time of the last look, at these addresses.
 
     Raises:
-        JobError: S3 does not answer, or what is there is no verdict.
+        JobError: S3 does not answer, or what is there is something else.
     """
+    return Latest(_read(storage, verdict, Verdict.from_json), _read(storage, look, _look_from_json))
+
+
+def _look_from_json(body: bytes) -> datetime:
     try:
-        return Latest(Verdict.from_json(storage.get(address)))
+        return datetime.fromisoformat(json.loads(body)["at"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no look: {error!r}") from None
+
+
+def _read(storage: Storage, address: str, parse: Callable[[bytes], Found]) -> Found | None:
+    """What an object says; None where there is none."""
+    try:
+        return parse(storage.get(address))
     except MissingObjectError:
-        return Latest(None)
+        return None
     except ValueError:
         raise JobError(f"{address} is no verdict of the drift job: run drift again") from None

@@ -1,4 +1,4 @@
-"""monitor on a running Airflow: an alert asks for a run of a DAG, once, and at its time; and the DAGs of the stack."""
+"""monitor on a running Airflow: drift of a version asks for a run of a DAG, once; and the DAGs of the stack."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.airflow.conftest import Deploy
 from tests.airflow.deployed import Deployed
 from tests.airflow.rest import DagRun
 from tests.conftest import REPOSITORY
-from tests.stack.monitoring.watched import Monitor, running
+from tests.stack.monitoring.watched import Monitor, payload, running
 
 pytestmark = [pytest.mark.airflow]
 
-# Nothing of it runs: the DAG is paused, so what is asked for stays in the queue until the test has it ended.
-COMPOSE = "services: {train: {image: 'busybox:1.36', command: 'true'}}"
+# It trains until the test has it ended.
+COMPOSE = "services: {train: {image: 'busybox:1.36', command: sleep 600}}"
 
 
 def monitor(made: Deployed, **settings: object) -> AbstractContextManager[Monitor]:
@@ -27,10 +27,22 @@ def monitor(made: Deployed, **settings: object) -> AbstractContextManager[Monito
     return running(**{"AIRFLOW_URL": made.airflow.api.url, "RETRAIN_DAG": made.dag_id, **settings})
 
 
-def tell(told: Monitor, since: str, fingerprint: str = "a1b2c3") -> tuple[int, dict[str, str]]:
-    """Tell it of an alert that fires since then: status and answer."""
-    status, answer, _ = told.alert(startsAt=since, fingerprint=fingerprint)
+def tell(told: Monitor, version: int) -> tuple[int, dict[str, str]]:
+    """Tell it of drift of a version of the model: status and answer."""
+    status, answer, _ = told.ask("/alerts", payload(version))
     return status, json.loads(answer)
+
+
+def pause(made: Deployed, paused: bool) -> None:
+    """Pause the DAG, or let it run."""
+    made.airflow.api.ask("PATCH", f"/dags/{made.dag_id}", {"is_paused": paused})
+
+
+def end(made: Deployed, run_id: str, state: str) -> None:
+    """Have a run end so, once its training is under way."""
+    run = DagRun(made.airflow.api, made.dag_id, run_id)
+    run.reach("train", "running", "deferred", seconds=120)
+    made.airflow.api.ask("PATCH", run.path, {"state": state})
 
 
 def runs(made: Deployed) -> list[dict[str, Any]]:
@@ -39,39 +51,42 @@ def runs(made: Deployed) -> list[dict[str, Any]]:
     return list(found)
 
 
-def test_an_alert_starts_a_retraining(deploy: Deploy) -> None:
-    """One run an alert, however often it is told; none while one runs, nor soon after. Nothing is remembered."""
-    made = deploy(COMPOSE, engine="process", is_paused_upon_creation=True)
-    first, second = "2026-11-22T13:00:00.5Z", "2026-11-22T14:00:00Z"
+def test_drift_starts_a_retraining(deploy: Deploy) -> None:
+    """One run a version, however often drift is told; one more after it failed. None beside another, nor soon after."""
+    made = deploy(COMPOSE, engine="process")
+    pause(made, False)
     with monitor(made) as asked, concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(partial(tell, asked), [first] * 8))
+        answers = list(pool.map(partial(tell, asked), [3] * 8))
         assert {status for status, _ in answers} == {200}
         assert sorted(answer["outcome"] for _, answer in answers) == ["repeated"] * 7 + ["started"]
         (run,) = runs(made)
-        first_run = run["dag_run_id"]
-        assert first_run == answers[0][1]["run"] == "retrain__2026-11-22T13:00:00.500000Z__a1b2c3"
+        assert {run["dag_run_id"]} == {answer["run"] for _, answer in answers} == {"retrain__v3"}
         assert run["note"] == "Asked for by an alert." and run["conf"] == {}
-        assert tell(asked, second)[1]["outcome"] == "running"
-    made.airflow.api.ask("PATCH", DagRun(made.airflow.api, made.dag_id, first_run).path, {"state": "success"})
+        assert tell(asked, 4)[1]["outcome"] == "running"
+        end(made, "retrain__v3", "failed")
     # Another process, which remembers nothing.
     with monitor(made) as asked:
-        assert tell(asked, first)[1]["outcome"] == "repeated"
-        assert tell(asked, second)[1]["outcome"] == "too_soon"
-        assert len(runs(made)) == 1
+        assert tell(asked, 3)[1]["outcome"] == tell(asked, 4)[1]["outcome"] == "too_soon"
+        assert asked.metrics()['catalog_retrainings_total{outcome="failed"}'] == 1
     with monitor(made, RETRAIN_PAUSE=0) as asked:
-        assert tell(asked, second)[1]["outcome"] == "started"
-        assert tell(asked, second, fingerprint="d4")[1]["outcome"] == "running"
-    assert second[:19] in runs(made)[1]["dag_run_id"]
+        assert tell(asked, 3)[1] == {"outcome": "started", "run": "retrain__v3__try2"}
+        assert tell(asked, 3)[1] == {"outcome": "repeated", "run": "retrain__v3__try2"}
+        end(made, "retrain__v3__try2", "success")
+        assert tell(asked, 3)[1] == {"outcome": "repeated", "run": "retrain__v3__try2"}
+        pause(made, True)
+        status, answer = tell(asked, 4)
+        assert status == 503 and f"the DAG {made.dag_id} is paused" in answer["detail"]
+    assert len(runs(made)) == 2
 
 
 def test_an_airflow_that_refuses(deploy: Deploy) -> None:
     """A wrong password, and a DAG that is not there: 503, which says what to correct; no run."""
     made = deploy(COMPOSE, engine="process", is_paused_upon_creation=True)
     with monitor(made, AIRFLOW_PASSWORD="secret-7") as asked:
-        status, answer = tell(asked, "2026-11-22T13:00:00Z")
+        status, answer = tell(asked, 3)
         assert status == 503 and "correct AIRFLOW_USER and AIRFLOW_PASSWORD" in answer["detail"]
     with monitor(made, RETRAIN_DAG="nobody") as asked:
-        status, answer = tell(asked, "2026-11-22T13:00:00Z")
+        status, answer = tell(asked, 3)
         assert status == 503 and "Airflow knows no DAG nobody" in answer["detail"]
     assert runs(made) == []
 

@@ -266,14 +266,15 @@ def outbox() -> Panels:
 def model_now() -> Panels:
     """Which model, how old, does it fit?"""
     verdict = {"0": ("as in the training", "green"), "1": ("drifted", "orange")}
+    drifted = 'max(job_part_version:catalog_drift_in_service:bool{part="%s"})'
     return [
         worded(number("Version", "max(api_model_version)", "none", "Of catalog-classifier, in service; ModelAbsent."),
                {"0": ("no model", "red")}),
         number("Age", "time() - max(api_model_created_timestamp_seconds > 0)", "s",
                "Since it was registered; ModelStale.", limit=30 * DAY),
-        worded(number("Texts", 'max(catalog_drift_detected{part="text"})', "none", "TextDrift."), verdict),
-        worded(number("Categories", 'max(catalog_drift_detected{part="prediction"})', "none", "PredictionDrift."),
-               verdict),
+        worded(number("Texts", drifted % "text", "none", "By today's verdict on this version; TextDrift."), verdict),
+        worded(number("Categories", drifted % "prediction", "none",
+                      "By today's verdict on this version; PredictionDrift."), verdict),
         number("Disagreement", "max(job:api_feedback_disagrees:ratio_increase6h)", "percentunit",
                "The share of feedback that names another category, in 6 hours; FeedbackDisagrees.", limit=0.4),
         number("Alerts", FIRING, "none", "That fire now; NotificationsFail: nobody hears of them.", limit=1),
@@ -288,8 +289,9 @@ def drift() -> Panels:
         graph("Texts", "none", "How well they can be told from the training's: 0.5 not at all, 1 always.", text).max(1),
         graph("Categories", "percentunit", "The share that would have to change its category.", shares).max(1),
         graph("Compared", "short", "Rows of the last verdict.", {"{{sample}}": "max by (sample) (catalog_drift_rows)"}),
-        graph("Age of the verdict", "s", "DriftJobNotRun.",
-              {"verdict": "time() - max(catalog_drift_last_run_timestamp_seconds > 0)"}, limit=DAY / 8),
+        graph("Age of the verdict", "s", "And of the last look, with or without one; DriftJobNotRun.",
+              {"verdict": "time() - max(catalog_drift_last_run_timestamp_seconds > 0)",
+               "look": "time() - max(catalog_drift_last_look_timestamp_seconds > 0)"}, limit=DAY / 8),
         graph("Versions", "none", "A verdict about another version than that in service asks for no retraining.",
               {"in service": "max(api_model_version)", "of the verdict": "max(catalog_drift_model_version)"}),
         alerts(),
@@ -314,13 +316,15 @@ def trainings() -> Panels:
     """The queue, and what became of the retrainings."""
     return [
         bars("Retrainings", "What became of the alerts that asked for one, in the time shown; RetrainingFails.",
-             "outcome", "sum by (outcome) (increase(catalog_retrainings_total[$__range]))").span(6),
+             "outcome", "sum by (outcome) (increase(catalog_retrainings_total[$__range]))").span(12),
         stacked("Queue", "short", "Trainings and scorings that wait and run; QueueStalled, SourceDown.", "status",
-                'catalog_queue_requests{status=~"todo|doing|aborting"}').span(6),
+                'catalog_queue_requests{status=~"todo|doing|aborting"}').span(12),
+        graph("Workers", "short", "That gave a sign of life in the last minute; WorkerAbsent.",
+              {"alive": "max(catalog_queue_workers)"}).span(4),
         graph("Oldest request", "s", "For how long it waits; QueueOld.",
-              {"waits": "max(catalog_queue_oldest_seconds)"}, limit=1800).span(6),
+              {"waits": "max(catalog_queue_oldest_seconds)"}, limit=1800).span(4),
         graph("Ended", "short", "Trainings and scorings, by how they ended.",
-              {"{{status}}": 'max by (status) (catalog_queue_requests{status!~"todo|doing|aborting"})'}).span(6),
+              {"{{status}}": 'max by (status) (catalog_queue_requests{status!~"todo|doing|aborting"})'}).span(4),
     ]
 
 

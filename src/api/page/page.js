@@ -55,7 +55,8 @@ async function classify(model) {
   document.body.classList.add("busy");
   try {
     const asked = { designation: designation.value, description: description.value };
-    const [answer] = await Promise.all([api.predict(asked), offerCategories()]);
+    // An answer is worth showing without the others: they are asked for again with the next question.
+    const [answer] = await Promise.all([api.predict(asked), offerCategories().catch(() => {})]);
     if (mine !== newest) return;
     showAnswer(asked.designation, answer);
     model.answered(answer.model, at("answered-by"));

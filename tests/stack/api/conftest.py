@@ -36,12 +36,13 @@ class StandIn:
     Attributes:
         delay: Seconds that it takes to answer.
         broken: Whether the files of models are not those that were saved.
+        missing: Whether they are not there.
         asked: How often it was asked who is promoted.
         loaded: How often for a model.
     """
 
     def __init__(self) -> None:
-        self.delay, self.broken, self.asked, self.loaded = 0.0, False, 0, 0
+        self.delay, self.broken, self.missing, self.asked, self.loaded = 0.0, False, False, 0, 0
         self._models: dict[int, dict[str, bytes]] = {}
         self._champion, self._port = 0, 0
         self.start()
@@ -85,6 +86,8 @@ class StandIn:
         if "get-download-uri" in path:
             self.loaded += 1
             return json.dumps({"artifact_uri": f"mlflow-artifacts:/1/models/m-{self._champion}/artifacts"}).encode()
+        if self.missing:
+            return None
         number, name = path.partition("/m-")[2].split("/", 1)[0], path.rpartition("/")[2]
         body = self._models[int(number)][name]
         return body[:-1] if self.broken else body
@@ -168,7 +171,9 @@ class Api:
 
     def metric(self, name: str) -> float:
         """The value of a metric, by its name and labels as Prometheus writes them; 0 where there is none."""
-        lines = self.client.get("/metrics").text.splitlines()
+        answer = self.client.get("/metrics")
+        assert answer.status_code == 200, answer.text
+        lines = answer.text.splitlines()
         return next((float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name), 0.0)
 
     def token(self) -> str:

@@ -101,6 +101,7 @@ def test_odd_descriptions(served: Api, text: str) -> None:
         (b'{"designation": "a", "description": "%s"}' % (b"a" * 50_001), "body.description", "at most 50000"),
         (b'{"designation": "a", "descripton": "b"}', "body.descripton", "not permitted"),
         (b'{"designation": %s}' % (b"1" * 5_000), "body", "out of range"),
+        (b"{%s}" % b",".join(b'"%d":0' % number for number in range(200_000)), "body", "has 200001 mistakes"),
     ],
 )
 def test_products_that_are_none(served: Api, body: bytes, where: str, what: str) -> None:
@@ -132,17 +133,19 @@ def test_impossible_counts(served: Api, top_k: str) -> None:
 
 def test_bodies_of_another_kind(served: Api) -> None:
     """What is not said to be JSON is not read as such."""
+    before = served.metric('api_refused_total{reason="validation"}')
     found = refused(served.client.post("/predict", data={"designation": "a"}), 415)
     assert "application/json" in found["detail"]
+    assert served.metric('api_refused_total{reason="validation"}') == before + 1
 
 
 def test_ten_megabytes(served: Api) -> None:
     """A body that is too large is refused by its header alone, and as it comes where no header tells its size."""
     large = b"a" * (10 << 20)
-    told = refused(served.client.post("/predict", data=large, headers=JSON), 413)
-    assert "2 MiB" in told["detail"]
+    told = served.client.post("/predict", data=large, headers=JSON)
+    assert "2 MiB" in refused(told, 413)["detail"] and told.headers["connection"] == "close"
     refused(served.client.post("/predict", data=(large[:65_536] for _ in range(160)), headers=JSON), 413)
-    assert served.metric('api_refused_total{reason="size"}') >= 2
+    served.wait(lambda: served.metric('api_refused_total{reason="size"}') >= 2)
 
 
 def test_unknown_addresses_and_methods(served: Api) -> None:
@@ -201,8 +204,11 @@ def test_feedback_that_is_none(served: Api, change: dict[str, Any], where: str) 
 def test_feedback_of_nobody(served: Api) -> None:
     """Without a token, or with a wrong one, nothing is taken, whatever it is."""
     for header in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic YTpi"}):
-        answer = served.client.post("/feedback", data=b"{}", headers={**JSON, **header})
-        assert refused(answer, 401) and answer.headers["www-authenticate"].startswith("Bearer")
+        for body in (b"{}", b"{"):
+            answer = served.client.post("/feedback", data=body, headers={**JSON, **header})
+            assert refused(answer, 401) and answer.headers["www-authenticate"].startswith("Bearer")
+    signed = {**JSON, "Authorization": f"Bearer {served.token()}"}
+    refused(served.client.post("/feedback", data=b"{", headers=signed), 422)
 
 
 def test_what_is_served(served: Api) -> None:
@@ -262,6 +268,7 @@ def test_other_sites(start_api: StartApi) -> None:
             assert [each.headers.get("access-control-allow-origin") for each in (before, after)] == (
                 [origin, origin] if allowed else [None, None]
             )
+            assert not allowed or "Retry-After" in after.headers["access-control-expose-headers"]
 
 
 def test_a_failure_of_ours(classifiers: tuple[Classifier, Classifier]) -> None:

@@ -257,6 +257,14 @@ def test_a_password_is_the_same_from_every_keyboard(alice: Users) -> None:
     assert users.matches("rene", unicodedata.normalize("NFD", "motdepassé"))
 
 
+def test_a_password_that_is_too_long_is_wrong_at_no_cost(alice: Users, argon2: Watched) -> None:
+    """Marks above and below by turns: to bring so many into one form would take a minute of the whole process."""
+    assert not alice.matches("alice", "a" + "\u0301\u0323" * 150_000)
+    assert not Users().matches("alice", PASSWORD) and argon2.asked == 0
+    longest = "\u0323" * 256
+    assert Users({"bob": hash_password(longest)}).matches("bob", longest)
+
+
 def test_without_users_nobody_gets_in() -> None:
     """No file, no user, no login."""
     assert not Users().matches("admin", "")
@@ -280,7 +288,12 @@ def test_the_command_prints_the_line_of_a_user(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "password", "said"),
-    [("car ol", "a long password", "letters, digits"), ("carol", "short", "8 characters"), ("carol", "", "8 char")],
+    [
+        ("car ol", "a long password", "letters, digits"),
+        ("carol", "short", "8 characters"),
+        ("carol", "", "8 char"),
+        ("carol", "a" * 257, "256 at most"),
+    ],
 )
 def test_the_command_refuses_what_would_not_do(name: str, password: str, said: str) -> None:
     """One line, and nothing on stdout that could end up in the file."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.stack.api.conftest import Api, StandIn, StartApi
 
-from api.model import Failure
-from catalog.champion import Version
+from api.metrics import Metrics
+from api.model import Champion, Failure
+from catalog.champion import Registry, Version
 from catalog.classifier import Classifier
 
 Two = tuple[Classifier, Classifier]
@@ -117,10 +122,87 @@ def test_a_slow_registry(start_api: StartApi, registry: StandIn, classifiers: Tw
         api.serves(1)
         registry.delay = 0.4
         registry.promote(classifiers[1])
-        versions = []
+        versions, until = list[int](), time.monotonic() + 20
         while 2 not in versions:
+            assert time.monotonic() < until, "".join(api.said)
             versions.append(api.predict().json()["model"]["version"])
         assert versions == sorted(versions) and versions.count(1) > 10
+
+
+def test_a_model_that_cannot_be_fetched_is_not_fetched_at_each_look(registry: StandIn, classifiers: Two) -> None:
+    """A download takes the network and MLflow's time: one that failed waits like any other failure."""
+    registry.promote(classifiers[0])
+    registry.missing = True
+    champion = Champion(registry.url, 1000, Metrics())
+    reasons = {champion._look() for _ in range(5)}
+    assert (registry.asked, registry.loaded, champion.model) == (5, 1, None)
+    assert "refuses with HTTP 404" in reasons.pop() and not reasons
+
+
+@contextmanager
+def watching(registry: StandIn) -> Iterator[Champion]:
+    """A champion that is looked for in this process."""
+    champion = Champion(registry.url, 0.05, Metrics())
+    champion.start()
+    yield champion
+    champion.stop()
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for another thread."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_nobody_foresaw_is_told_in_the_log_alone(
+    registry: StandIn, classifiers: Two, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No disk for the files, say: anybody may know of what kind it is; when it is over, the model is loaded."""
+    registry.promote(classifiers[0])
+    monkeypatch.setattr(tempfile, "tempdir", "/secret-of-the-house")
+    with watching(registry) as champion:
+        until(lambda: champion.reason.startswith("version 1 cannot be loaded: FileNotFoundError"))
+        assert "secret" not in champion.reason and "/secret-of-the-house" in caplog.text
+        monkeypatch.undo()
+        until(lambda: champion.model and not champion.reason)
+
+
+def test_the_watch_goes_on_whatever_happens(
+    registry: StandIn, classifiers: Two, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thread that died would leave the old model in service for ever, and nobody would know."""
+
+    def fails(self: Registry) -> None:
+        raise ArithmeticError("secret of the house")
+
+    registry.promote(classifiers[0])
+    monkeypatch.setattr(Registry, "champion", fails)
+    with watching(registry) as champion:
+        until(lambda: champion.reason == "the registry cannot be read: ArithmeticError, see the log of the API")
+        until(lambda: "secret of the house" in caplog.text)
+        monkeypatch.undo()
+        until(lambda: champion.model and not champion.reason)
+    assert caplog.text.count("secret of the house") == 1
+
+
+def test_predictions_are_counted_for_two_versions() -> None:
+    """That in service and the one before: those of older ones end, or there would be more with each training."""
+    metrics = Metrics()
+
+    def counted(version: int) -> float | None:
+        labels = {"code": "10", "model_version": str(version)}
+        return metrics.registry.get_sample_value("api_predictions_total", labels)
+
+    for version in (1, 2, 3, 2):
+        metrics.serves(version, 0.0)
+        metrics.prediction(10, 0.5, version)
+    assert [counted(version) for version in (1, 2, 3)] == [None, 2, 1]
+    metrics.serves(4, 0.0)
+    metrics.serves(3, 0.0)
+    metrics.prediction(10, 0.5, 3)
+    assert [counted(version) for version in (2, 3)] == [None, 1]
 
 
 @pytest.mark.parametrize("times", [1, 2, 5, 100, 10_000])

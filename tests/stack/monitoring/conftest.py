@@ -25,7 +25,8 @@ MONITORING = REPOSITORY / "docker" / "monitoring"
 TOKEN = MONITORING / "secrets" / "monitor_token"
 # How long things take in a test. What an alert looks back on stays as it is.
 HURRIED = {
-    "scrape_interval": "500ms",
+    # Also the time that a target has to answer, of which a busy machine needs some.
+    "scrape_interval": "2s",
     "evaluation_interval": "500ms",
     "for": "0s",
     "keep_firing_for": "0s",
@@ -104,7 +105,7 @@ def observed(replaced: Mapping[str, str], *, hurry: bool = True) -> Iterator[Obs
 
     Args:
         replaced: What stands in the copy for what is there, such as 127.0.0.1:8123 for `api:8000`.
-        hurry: Look every half second, and let alerts fire and be sent at once.
+        hurry: Look every two seconds, and let alerts fire and be sent at once.
     """
     prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(2))
     own = {"localhost:9090": prometheus, "alertmanager:9093": alertmanager, "/run/secrets/monitor_token": str(TOKEN)}
@@ -126,7 +127,7 @@ def observed(replaced: Mapping[str, str], *, hurry: bool = True) -> Iterator[Obs
 def monitor(**variables: object) -> Iterator[str]:
     """The address of `python -m monitoring.server` with these variables, up for as long as this holds."""
     address = f"127.0.0.1:{free_port()}"
-    own = {"MONITOR_PORT": address.partition(":")[2], "MONITOR_POLL": 1, "MONITOR_TOKEN_FILE": TOKEN}
+    own = {"MONITOR_PORT": address.partition(":")[2], "MONITOR_POLL": 2, "MONITOR_TOKEN_FILE": TOKEN}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "monitoring.server"]
         with _process(command, Path(folder) / "log", f"http://{address}/health", environment(**{**own, **variables})):

@@ -25,10 +25,12 @@ from tests.stack.conftest import ESCAPED, S3, Run
 from tests.stack.monitoring.standin import StandIn, standing_in
 
 from catalog.classifier import Classifier
+from catalog.held_out import is_held_out
 from catalog.text import clean
 from data.generator import Generator
 from ml.dataset import Rows, split
 from ml.fitting import fit
+from monitoring.comparison import distinct
 from monitoring.drift import look
 from monitoring.job import JobError, SettingError
 from monitoring.settings import DriftSettings
@@ -199,6 +201,7 @@ def test_more_of_the_same(world: World) -> None:
     objects = world.objects()
     folder = verdict["report"].removeprefix(f"s3://catalog/{world.folder}/drift/").partition("/")[0]
     assert re.fullmatch(r"\d{8}T\d{6}Z", folder)
+    assert json.loads(objects.pop("looked.json"))["at"] == verdict["at"]
     assert objects.keys() == {"latest.json", f"{folder}/report.html", f"{folder}/drift.json"}
     assert objects[f"{folder}/drift.json"] == objects["latest.json"]
     assert b"no drift" in objects[f"{folder}/report.html"] and b"Magazines" in objects[f"{folder}/report.html"]
@@ -226,7 +229,9 @@ def test_what_counts(world: World) -> None:
     world.predicted(shouting(number) | {"at": datetime.now(UTC) - timedelta(hours=30)} for number in range(400))
     world.predicted(prediction(2_000, hours=0.5) for _ in range(1_000))
     world.predicted([prediction(3_000, designation=None), prediction(3_001, categories=[])])
-    different = {(row.designation, row.description) for row in map(generated, own)}
+    # One seller's many: the same but for numbers.
+    world.predicted(prediction(3_100 + number, designation=f"coque iphone {number}") for number in range(500))
+    different = distinct([*((row.designation, row.description) for row in map(generated, own)), ("coque iphone 7", "")])
     world.look()
     assert world.latest()["rows"]["current"] == len(different)
     assert not world.latest()["parts"]["text"]["detected"]
@@ -235,17 +240,28 @@ def test_what_counts(world: World) -> None:
 
 
 def test_too_little_to_judge_by(world: World) -> None:
-    """Few rows give no verdict, and the one before stands; nothing promoted is nothing to compare: no errors."""
+    """Few rows give no verdict, and the one before stands, but there was a look; without a champion there is none."""
     world.predicted(prediction(number) for number in range(2_000, 2_400))
     world.look()
     before = world.objects()
+    world.put(f"{world.folder}/drift/looked.json", b"before")
     world.registry.version = 4
     assert "no verdict: 0 different listings are too few" in world.look()
     world.registry.version = 3
     assert "500 are the least (DRIFT_LEAST)" in world.look(DRIFT_LEAST="500")
+    learned = world.registry.sha256
+    trained_on = [row for row in map(generated, LEARNED) if not is_held_out(row.productid)]
+    world.registry.sha256 = world.clean([*trained_on, *(generated(number) for number in LEARNED[:50])])
+    assert re.search(r"no verdict: \d+ of the listings of its training were held out of it, 50 are", world.look())
+    world.registry.sha256 = learned
+    found = world.objects()
+    assert datetime.fromisoformat(json.loads(found.pop("looked.json"))["at"]) <= datetime.now(UTC)
+    del before["looked.json"]
+    assert found == before
+    world.put(f"{world.folder}/drift/looked.json", b"before")
     world.registry.promoted = False
     assert "nothing to compare" in world.look()
-    assert world.objects() == before
+    assert world.objects() == {**before, "looked.json": b"before"}
 
 
 def test_the_champion_learned_from_an_earlier_file(world: World) -> None:
@@ -323,14 +339,15 @@ def test_a_verdict_is_whole_or_not_there(world: World) -> None:
     with closing(Relay(server)) as whole:
         world.look(AWS_ENDPOINT_URL=f"http://{whole.address}")
     before = world.latest()
-    for left in (9_000, 700):
+    # In the middle of the report, of what points at it, and of what says that there was a look.
+    for left in (9_000, 2_000, 700):
         with closing(Relay(server, cut_after=whole._passed - left)) as relay:
             with pytest.raises(JobError, match="cannot reach S3"):
                 world.look(AWS_ENDPOINT_URL=f"http://{relay.address}")
             assert relay.reached.is_set()
         objects, now = world.objects(), world.latest()
         assert now["report"].removeprefix(f"s3://catalog/{world.folder}/drift/") in objects
-        assert now == before
+        assert left < 9_000 or now == before
 
 
 def test_sigterm_ends_it(world: World, start: Callable[..., subprocess.Popen[str]]) -> None:

@@ -53,7 +53,7 @@ class Stack:
 def stack(mongodb_address: str, postgres_url: str, s3: S3) -> Iterator[Stack]:
     """The API with a champion and some traffic; monitor with a queue, and a verdict on drift; and those who watch."""
     registry, name = StandIn(), f"t{uuid.uuid4().hex[:12]}"
-    registry.promote(fit(make_examples(150, seed=0), lambda line: None)[0])
+    champion, _ = fit(make_examples(150, seed=0), lambda line: None)
     mongodb = f"mongodb://admin:{ESCAPED}@{mongodb_address}/{name}?authSource=admin"
     settings = {
         **s3.environment,
@@ -61,13 +61,17 @@ def stack(mongodb_address: str, postgres_url: str, s3: S3) -> Iterator[Stack]:
         "ML_DATABASE_URI": queue(postgres_url, name),
         "AIRFLOW_URL": "http://127.0.0.1:9",
     }
-    s3.client().put_object(Bucket="catalog", Key=f"{name}/latest.json", Body=json.dumps(VERDICT).encode())
+    for key in ("latest", "looked"):
+        s3.client().put_object(Bucket="catalog", Key=f"{name}/{key}.json", Body=json.dumps(VERDICT).encode())
     try:
         with (
             serving(MLFLOW_TRACKING_URI=registry.url, MONGODB_URI=mongodb) as api,
             monitor(**settings) as address,
             observed({"api:8000": api.url.removeprefix("http://"), "monitor:8001": address}) as seen,
         ):
+            # Without a champion: the failures that dashboards have a share of.
+            assert api.predict("roman livre").status_code == 503
+            registry.promote(champion)
             api.serves(1)
             eventually(lambda: seen.query("api_model_version == 1 and on () catalog_drift_rows"))
             traffic(api)
@@ -104,14 +108,16 @@ def traffic(api: Api) -> None:
 def test_what_is_there_is_up_and_what_is_away_is_told(stack: Stack) -> None:
     """Each target of the configuration is looked at; Grafana, which does not run here, is the one that is away."""
 
-    def down() -> list[str]:
-        return [
-            alert["labels"]["job"] for alert in stack.observed.alerts() if alert["labels"]["alertname"] == "TargetDown"
-        ]
+    def told() -> set[str]:
+        named = [alert["labels"] for alert in stack.observed.alerts() if alert["labels"].get("instance") != "test"]
+        return {labels["job"] for labels in named if labels["alertname"] == "TargetDown"}
 
-    assert eventually(down) == ["grafana"]
-    up = {series["metric"]["job"]: series["value"][1] for series in stack.observed.query("up")}
-    assert up == {"alertmanager": "1", "api": "1", "grafana": "0", "monitor": "1", "prometheus": "1"}
+    def up() -> dict[str, str]:
+        return {series["metric"]["job"]: series["value"][1] for series in stack.observed.query("up")}
+
+    # Whoever was slow once is taken for away for a moment.
+    eventually(lambda: up() == {"alertmanager": "1", "api": "1", "grafana": "0", "monitor": "1", "prometheus": "1"})
+    eventually(lambda: told() == {"grafana"})
 
 
 def test_rules_ask_for_metrics_that_are_there(stack: Stack) -> None:
@@ -138,7 +144,8 @@ def test_each_query_of_a_dashboard_finds_something(stack: Stack, name: str) -> N
     """Asked as Grafana asks, with the defaults of its variables: a number, and not one that is none."""
     values = variables(DASHBOARDS[name])
     asked = {
-        substituted(target["expr"], values): panel["title"]
+        # What it falls back on is always there: it is asked without.
+        substituted(target["expr"].replace(" or vector(0)", ""), values): panel["title"]
         for panel in panels(DASHBOARDS[name])
         for target in targets(panel)
     }
@@ -146,9 +153,16 @@ def test_each_query_of_a_dashboard_finds_something(stack: Stack, name: str) -> N
     def found(query: str) -> bool:
         return any(series["value"][1] != "NaN" for series in stack.observed.query(query))
 
+    def all_found() -> bool:
+        if all(map(found, asked)):
+            return True
+        # What was asked before may be longer ago than a rate looks back.
+        traffic(stack.api)
+        return False
+
     assert len(asked) > 15
     with suppress(AssertionError):  # which ones are empty is told below
-        eventually(lambda: all(map(found, asked)), 20)
+        eventually(all_found, 30)
     assert {query: title for query, title in asked.items() if not found(query)} == {}
 
 
@@ -167,9 +181,10 @@ def test_what_else_a_dashboard_asks_is_answered(stack: Stack, name: str) -> None
 def test_drift_asks_for_a_retraining(stack: Stack) -> None:
     """Texts that drifted become an alert, which Alertmanager brings to monitor; here no Airflow takes the wish."""
     eventually(lambda: stack.observed.value('catalog_retrainings_total{outcome="failed"}'))
-    assert {"TextDrift"} <= stack.observed.firing()
+    eventually(lambda: "TextDrift" in stack.observed.firing())
     assert "PredictionDrift" not in stack.observed.firing()
     (alert,) = [each for each in stack.observed.alerts() if each["labels"]["alertname"] == "TextDrift"]
+    assert alert["labels"]["version"] == "1"
     assert [receiver["name"] for receiver in alert["receivers"]] == ["retrain", "duty"]
 
 
@@ -187,4 +202,4 @@ def test_what_is_down_is_said_once(stack: Stack) -> None:
         ours = [each for each in stack.observed.alerts() if each["labels"].get("instance") == "test"]
         return {each["labels"]["alertname"] for each in ours if each["status"]["inhibitedBy"]}
 
-    assert eventually(inhibited) == {"ApiErrors", "RegistryNotAnswering"}
+    eventually(lambda: inhibited() == {"ApiErrors", "RegistryNotAnswering"})

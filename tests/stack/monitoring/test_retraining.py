@@ -10,9 +10,9 @@ import concurrent.futures
 import http.client
 import json
 import socket
-import time
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.stack.monitoring.standin import standing_in
@@ -42,10 +42,12 @@ def shared() -> Iterator[Monitor]:
         (b"[" * 100_000, 400),
         (payload(status="perhaps"), 400),
         (payload(labels=None), 400),
-        (payload(fingerprint="../../x"), 400),
-        (payload(fingerprint=None), 400),
-        (payload(startsAt="yesterday"), 400),
-        (payload(startsAt="0001-01-01T00:00:00+14:00"), 400),
+        (payload("../../x"), 400),
+        (payload("0"), 400),
+        (payload("3.0"), 400),
+        (payload("9" * 5000), 400),
+        (payload(labels={"action": "retrain"}), 400),
+        (payload(labels={"action": "retrain", "version": 3}), 400),
         (b'{"alerts": [], "x": "' + b"x" * 1_100_000 + b'"}', 413),
         (b'{"alerts": []}', 200),
         (payload(status="resolved"), 200),
@@ -96,8 +98,8 @@ def test_airflow_is_away() -> None:
     """503, so that Alertmanager sends the alert again; counted each time, and said once."""
     with running() as monitor:
         for count in (1, 2):
-            status, said, headers = monitor.alert()
-            assert status == 503 and "Airflow does not answer: start it" in said and headers["retry-after"]
+            status, said, _ = monitor.alert()
+            assert status == 503 and "Airflow does not answer: start it" in said
             assert asked(monitor)['catalog_retrainings_total{outcome="failed"}'] == count
         assert monitor.end()[1].count("Airflow does not answer") == 1
 
@@ -124,7 +126,7 @@ def test_airflow_is_something_else(answers: dict[str, tuple[int, bytes]], said: 
     with standing_in(answer) as server:
         airflow = Airflow(server.address, "admin", "secret-7", "catalog", timedelta(hours=1))
         with pytest.raises(AirflowError, match=said) as failed:
-            airflow.retrain("retrain__x")
+            airflow.retrain(3)
     assert "secret-7" not in f"{failed.value} {airflow}" and "Traceback" not in str(failed.value)
 
 
@@ -135,26 +137,117 @@ def test_an_airflow_that_never_answers() -> None:
         concurrent.futures.ThreadPoolExecutor() as pool,
         running(AIRFLOW_URL=f"http://127.0.0.1:{silent.getsockname()[1]}") as monitor,
     ):
+        silent.settimeout(60)
         waiting = pool.submit(monitor.alert)
-        for _ in range(10):
+        with silent.accept()[0]:
             assert monitor.metrics()
-        status, said, _ = waiting.result(20)
+            status, said, _ = waiting.result(60)
         assert status == 503 and "answers too slowly" in said
         for _ in range(4):
             pool.submit(monitor.alert)
-        time.sleep(0.5)
-        monitor.end()
+        # One of them waits for Airflow, the others for that one.
+        with silent.accept()[0]:
+            monitor.end()
 
 
-def test_the_name_of_a_run() -> None:
-    """It is made of the alert alone: since when it fires, in whatever zone that is written, and what it is about."""
-    first = wanted(payload())
-    assert first is not None and first.run_id == "retrain__2026-11-22T13:00:00.123456Z__a1b2c3d4e5f60718"
-    assert wanted(payload(startsAt="2026-11-22T14:00:00.123456+01:00")) == first
-    assert wanted(payload(count=3)) == first
-    two = json.loads(payload())
-    two["alerts"].append({**two["alerts"][0], "startsAt": "2026-11-22T12:00:00Z", "fingerprint": "b"})
-    oldest = wanted(json.dumps(two).encode())
-    assert oldest is not None and oldest.fingerprint == "b"
+def test_which_version_is_to_be_retrained() -> None:
+    """That of the alerts that fire; of two the newer one: the older one's alert only has not ended yet."""
+    assert wanted(payload()) == wanted(payload(count=3)) == 3
+    two = json.loads(payload(9))
+    two["alerts"] += json.loads(payload(10))["alerts"]
+    assert wanted(json.dumps(two).encode()) == 10
     two["alerts"][1]["status"] = "resolved"
-    assert wanted(json.dumps(two).encode()) == first
+    assert wanted(json.dumps(two).encode()) == 9
+
+
+@dataclass
+class Runs:
+    """An Airflow whose DAG has the runs that a test says; what it is asked for is one more."""
+
+    runs: list[tuple[str, str, timedelta]] = field(default_factory=list)
+    paused: bool = False
+
+    def answer(self, method: str, path: str) -> tuple[int, bytes]:
+        """As Airflow's REST API does, the newest run first."""
+        if path.endswith("/auth/token"):
+            return 201, b'{"access_token": "x"}'
+        if path.endswith("/dags/catalog"):
+            return 200, json.dumps({"is_paused": self.paused}).encode()
+        if method == "POST":
+            return 200, b"{}"
+        runs = [
+            {"dag_run_id": name, "state": state, "run_after": (datetime.now(UTC) - ago).isoformat()}
+            for name, state, ago in self.runs
+        ]
+        return 200, json.dumps({"dag_runs": runs}).encode()
+
+
+NOW, LONG_AGO = timedelta(), timedelta(days=2)
+
+
+@pytest.mark.parametrize(
+    ("runs", "answer"),
+    [
+        ([], ("started", "retrain__v3", "")),
+        ([("retrain__v3", "queued", NOW)], ("repeated", "retrain__v3", "")),
+        ([("retrain__v3", "success", LONG_AGO)], ("repeated", "retrain__v3", "")),
+        (
+            [("retrain__v33", "success", LONG_AGO), ("my__retrain__v3", "failed", LONG_AGO)],
+            ("started", "retrain__v3", ""),
+        ),
+        ([("manual", "running", LONG_AGO)], ("running", "retrain__v3", "")),
+        ([("manual", "success", NOW)], ("too_soon", "retrain__v3", "")),
+        ([("retrain__v3", "failed", LONG_AGO)], ("started", "retrain__v3__try2", "retrain__v3")),
+        ([("retrain__v3", "failed", NOW)], ("too_soon", "retrain__v3__try2", "retrain__v3")),
+        (
+            [("manual", "running", NOW), ("retrain__v3", "failed", LONG_AGO)],
+            ("running", "retrain__v3__try2", "retrain__v3"),
+        ),
+        (
+            [("retrain__v3__try9", "failed", LONG_AGO), ("retrain__v3__try2", "failed", LONG_AGO)],
+            ("started", "retrain__v3__try10", "retrain__v3__try9"),
+        ),
+        (
+            [("retrain__v3__try2", "running", NOW), ("retrain__v3", "failed", LONG_AGO)],
+            ("repeated", "retrain__v3__try2", ""),
+        ),
+    ],
+)
+def test_what_becomes_of_a_wish(runs: list[tuple[str, str, timedelta]], answer: tuple[str, str, str]) -> None:
+    """One run a version, and one more where all that it has have failed; not beside another, nor soon after one."""
+    with standing_in(Runs(runs).answer) as server:
+        found = Airflow(server.address, "admin", "x", "catalog", timedelta(hours=1)).retrain(3)
+        assert (found.outcome, found.run_id, found.dead) == answer
+        assert (("POST", "/api/v2/dags/catalog/dagRuns") in server.asked) is (answer[0] == "started")
+
+
+def test_a_run_that_failed() -> None:
+    """It is counted and said once, however often the alert is told, and so is the next one."""
+    airflow = Runs([("retrain__v3", "failed", NOW)])
+    with standing_in(airflow.answer) as server, running(AIRFLOW_URL=server.address) as monitor:
+        for _ in range(3):
+            assert json.loads(monitor.alert()[1])["outcome"] == "too_soon"
+        failed, too_soon = (f'catalog_retrainings_total{{outcome="{each}"}}' for each in ("failed", "too_soon"))
+        assert (asked(monitor)[failed], asked(monitor)[too_soon]) == (1, 3)
+        airflow.runs = [("retrain__v3__try2", "failed", LONG_AGO), ("retrain__v3", "failed", LONG_AGO)]
+        assert json.loads(monitor.alert()[1]) == {"outcome": "started", "run": "retrain__v3__try3"}
+        assert asked(monitor)[failed] == 2
+        airflow.runs.insert(0, ("retrain__v3__try3", "success", NOW))
+        assert json.loads(monitor.alert()[1])["outcome"] == "repeated"
+        assert [line for line in monitor.end()[1].splitlines() if line.startswith("retraining")] == [
+            "retraining: retrain__v3 failed: look at its log in Airflow",
+            "retraining: retrain__v3__try2 failed: look at its log in Airflow",
+            "retraining: works again",
+        ]
+
+
+def test_a_dag_that_is_paused() -> None:
+    """503 that says to unpause it, where a run was to start; none is asked for. One that is there is enough."""
+    airflow = Runs(paused=True)
+    with standing_in(airflow.answer) as server, running(AIRFLOW_URL=server.address) as monitor:
+        status, said, _ = monitor.alert()
+        assert status == 503 and "the DAG catalog is paused, so nothing would run: unpause it" in said
+        assert asked(monitor)['catalog_retrainings_total{outcome="failed"}'] == 1
+        assert ("POST", "/api/v2/dags/catalog/dagRuns") not in server.asked
+        airflow.runs = [("retrain__v3", "success", LONG_AGO)]
+        assert monitor.alert()[0] == 200

@@ -47,7 +47,7 @@ class Monitor:
         given = {**headers, **({"Authorization": f"Bearer {token}"} if token is not None else {})}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, given)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read().decode(), lower(answer.headers)
         except urllib.error.HTTPError as error:
             with error:
@@ -57,7 +57,7 @@ class Monitor:
         """All series now."""
         return {name: float(value) for name, value in SERIES.findall(self.ask("/metrics")[1])}
 
-    def shows(self, name: str, value: float | None, seconds: float = 20) -> dict[str, float]:
+    def shows(self, name: str, value: float | None, seconds: float = 60) -> dict[str, float]:
         """Wait until a series has this value; None is its absence. All series then."""
         deadline = time.monotonic() + seconds
         while (found := self.metrics()).get(name) != value:
@@ -66,15 +66,15 @@ class Monitor:
         return found
 
     def end(self) -> tuple[str, str]:
-        """Send it SIGTERM, by which it ends within seconds; all that it said."""
+        """Send it SIGTERM, by which it ends; all that it said."""
         self.process.terminate()
-        said = self.process.communicate(timeout=10)
+        said = self.process.communicate(timeout=60)
         assert self.process.returncode == 143
         return said
 
-    def alert(self, **other: Any) -> tuple[int, str, dict[str, str]]:
+    def alert(self) -> tuple[int, str, dict[str, str]]:
         """Send it an alert that asks for a retraining."""
-        return self.ask("/alerts", payload(**other))
+        return self.ask("/alerts", payload())
 
 
 def lower(headers: Message) -> dict[str, str]:
@@ -82,11 +82,11 @@ def lower(headers: Message) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def payload(count: int = 1, **other: Any) -> bytes:
-    """What Alertmanager sends."""
+def payload(version: object = 3, count: int = 1, **other: Any) -> bytes:
+    """What Alertmanager sends: so many alerts about a version of the model."""
     alert = {
         "status": "firing",
-        "labels": {"alertname": "TextDrift", "action": "retrain"},
+        "labels": {"alertname": "TextDrift", "action": "retrain", "version": str(version)},
         "annotations": {},
         "startsAt": "2026-11-22T13:00:00.123456789Z",
         "endsAt": "0001-01-01T00:00:00Z",

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import httpx2
 import pytest
+import requests
 from pymongo.collection import Collection
 from tests.stack.api.conftest import StandIn, StartApi
 from tests.stack.api.outbox.conftest import NOBODY, Document, Open, numbers, until
@@ -179,15 +179,16 @@ def test_what_the_api_has_answered_is_kept(
         api.serves(1)
 
         def ask() -> None:
-            with suppress(httpx2.TransportError):  # it has ended
+            with suppress(requests.ConnectionError):  # it has ended
                 while True:
                     answer = api.predict(f"roman {len(given)}")
                     given[answer.json()["id"]] = answer.json()["categories"][0]["code"]
 
         with ThreadPoolExecutor() as clients:
-            for _ in range(4):
-                clients.submit(ask)
+            asked = [clients.submit(ask) for _ in range(4)]
             api.wait(lambda: len(given) > 100)
             assert api.end() == 0
+        for each in asked:
+            each.result()
     kept = {each["_id"]: each["categories"][0]["code"] for each in predictions.find()}
     assert given.items() <= kept.items()

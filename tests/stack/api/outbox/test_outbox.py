@@ -25,6 +25,7 @@ from tests.stack.api.outbox.conftest import NOBODY, PREDICTIONS, Document, Open,
 from tests.stack.catalog.conftest import Relay
 from tests.stack.conftest import ESCAPED, PASSWORD
 
+from api import outbox as outbox_module
 from api.outbox import Bound
 
 
@@ -103,6 +104,37 @@ def test_what_is_over_the_bound_is_lost_counted_and_told_of_once(
     assert 1 <= len(told) <= 2  # at once, and the rest in the end
     assert sum(int(line.split()[0]) for line in told) == 4000
     assert "API_SPOOL has reached its bound" in told[0]
+
+
+def test_large_documents_do_not_fill_the_memory(
+    opened: Open, metrics: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for the disk is bounded by size too; when it is saved, there is room again."""
+    monkeypatch.setattr(outbox_module, "MOST_UNSAVED_BYTES", 1 << 20)
+    outbox = opened(NOBODY)
+    with outbox._spool._lock:  # the disk takes its time
+        for number in range(40):
+            outbox.put("predictions", prediction(number, "a" * 100_000))
+    assert metrics.get_sample_value("api_outbox_lost_total") == 29
+    until(lambda: outbox.unsaved == 0)
+    outbox.put("predictions", prediction(40, "a" * 100_000))
+    until(lambda: outbox.unsaved == 0)
+    assert outbox.waiting == 12
+
+
+def test_a_disk_that_does_not_answer_keeps_nobody_from_ending(
+    opened: Open, metrics: CollectorRegistry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for for a while; what it did not take is counted and told of."""
+    monkeypatch.setattr(outbox_module, "LAST_SAVE_SECONDS", 0.2)
+    outbox = opened(NOBODY)
+    with outbox._spool._lock:
+        outbox.put("predictions", prediction(0))
+        outbox.close(0.1)
+    assert "1 documents are lost: the disk of API_SPOOL does not answer" in caplog.text
+    assert metrics.get_sample_value("api_outbox_lost_total") == 1
+    outbox._saver.join()
+    outbox._spool.close()
 
 
 def test_a_document_that_mongodb_refuses_is_kept_apart(

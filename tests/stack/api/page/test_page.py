@@ -154,6 +154,16 @@ def test_all_categories_can_be_chosen(page: Page, site: Api) -> None:
     )
 
 
+def test_an_answer_without_the_other_categories(page: Page) -> None:
+    """Where these cannot be had, the answer is shown all the same, and they come with the next one."""
+    page.route("**/categories", lambda route: route.fulfill(status=500, body="{}"), times=1)
+    answer = classify(page)
+    page.locator("#categories").get_by_text(answer["categories"][0]["name"], exact=True).wait_for()
+    assert page.locator("#problem").is_hidden() and page.locator("#other option").count() == 0
+    classify(page, "console manette")
+    assert page.locator("#other option").count() == 28
+
+
 def test_an_expired_session_loses_no_feedback(page: Page, database: Stored) -> None:
     """Sign in again, and it is sent: once."""
     past = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
