@@ -15,6 +15,7 @@ from pymongo.database import Database
 from tests.conftest import REPOSITORY, Workspace
 from tests.stack.catalog.conftest import Document
 
+from catalog.text import SPECIFICATION
 from etl.rows import ROWS_IN_CHUNK, Rows, Tally, cleaner, in_chunks
 
 from .conftest import BUCKET, MODULE, Clean, Target, fill, key, noise
@@ -40,7 +41,7 @@ def test_products_become_a_parquet_file_that_the_manifest_names(
     assert manifest["rows_in"] == 5
     assert manifest["rows_out"] == 3
     assert manifest["rejected"] == {"duplicate": 1, "empty": 1}
-    assert manifest["specification"] == 2
+    assert manifest["specification"] == SPECIFICATION
     stored = catalog["manifests"].find_one()
     assert stored
     assert manifest["source"] == {"sha256": stored["sha256"], "rows": 5}
