@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,17 @@ SOURCES = REPOSITORY / "src"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 # A password that needs every kind of escape, and what it is in a URL.
 PASSWORD, ESCAPED = "p@ss/w:rd", "p%40ss%2Fw%3Ard"
+
+
+def copy_stack(folder: Path, name: str) -> None:
+    """What a fresh clone has, into an empty folder; with a network of its own, since two stacks on one would mix."""
+    for file in (*REPOSITORY.glob("docker-compose*.yml"), REPOSITORY / "pyproject.toml"):
+        text = file.read_text(encoding="utf-8").replace("mlops-network", f"{name}-network")
+        (folder / file.name).write_text(text, encoding="utf-8")
+    for each in ("README.md", "LICENSE", ".dockerignore"):
+        shutil.copy2(REPOSITORY / each, folder / each)
+    for each in ("dags", "docker", "pipelines", "src"):
+        shutil.copytree(REPOSITORY / each, folder / each, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def environment(**variables: object) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.airflow.rest import Api
 from tests.conftest import REPOSITORY, Workspace, healthy
-from tests.stack.conftest import S3
+from tests.stack.conftest import S3, copy_stack
 
 from gigogne.compose.binary import compose_binary
 
@@ -33,13 +32,7 @@ PASSWORD = "stack-secret"
 def checkout(workspace: Workspace) -> Workspace:
     """What a fresh clone has, as a project of its own name, network and address; its settings are in its `.env`."""
     name, address = f"stack-airflow-{os.getpid()}", f"127.4.{os.getpid() // 256 % 256}.{os.getpid() % 256}"
-    files = [*REPOSITORY.glob("docker-compose*.yml"), *(REPOSITORY / each for each in ("README.md", "LICENSE"))]
-    for file in [*files, REPOSITORY / "pyproject.toml", REPOSITORY / ".dockerignore"]:
-        text = file.read_text(encoding="utf-8")
-        (workspace.folder / file.name).write_text(text.replace("mlops-network", f"{name}-network"), encoding="utf-8")
-    for folder in ("dags", "docker", "pipelines", "src"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / folder, workspace.folder / folder, ignore=ignored)
+    copy_stack(workspace.folder, name)
     settings = {
         "COMPOSE_PROJECT_NAME": name,
         "BIND_ADDRESS": address,

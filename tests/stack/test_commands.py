@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ import pytest
 from docker import DockerClient
 from tests.conftest import REPOSITORY
 from tests.scenarios.daemon import own_daemon
+from tests.stack.conftest import copy_stack
 
 from gigogne.compose.binary import compose_binary
 
@@ -162,13 +162,7 @@ def checkout(docker_engine: DockerClient) -> Iterator[Checkout]:
     with tempfile.TemporaryDirectory(prefix=f"{name}-", ignore_cleanup_errors=True) as place:
         folder = Path(place)
         folder.chmod(0o755)
-        for file in (*REPOSITORY.glob("docker-compose*.yml"), REPOSITORY / "pyproject.toml"):
-            text = file.read_text(encoding="utf-8").replace("mlops-network", f"{name}-network")
-            (folder / file.name).write_text(text, encoding="utf-8")
-        for each in ("README.md", "LICENSE", ".dockerignore"):
-            shutil.copy2(REPOSITORY / each, folder / each)
-        for each in ("dags", "docker", "pipelines", "src"):
-            shutil.copytree(REPOSITORY / each, folder / each, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_stack(folder, name)
         settings = {
             "BIND_ADDRESS": f"127.5.{os.getpid() // 256 % 256}.{os.getpid() % 256}",
             "POSTGRES_PASSWORD": "stack-secret",

@@ -14,8 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from docker import DockerClient
-from tests.conftest import REPOSITORY, Workspace, healthy
-from tests.stack.conftest import ESCAPED, PASSWORD, S3
+from tests.conftest import Workspace, healthy
+from tests.stack.conftest import ESCAPED, PASSWORD, S3, copy_stack
 
 from gigogne.compose.binary import compose_binary
 
@@ -37,10 +37,11 @@ class Seen:
 
 @pytest.fixture
 def stack(workspace: Workspace) -> Iterator[Workspace]:
-    """The repository's own files as a project of its own name, on an address of its own."""
-    workspace.folder = REPOSITORY
+    """The stack as a project of its own name, on an address of its own."""
+    name = f"stack-docker-{os.getpid()}"
+    copy_stack(workspace.folder, name)
     workspace.environment |= {
-        "COMPOSE_PROJECT_NAME": f"stack-docker-{os.getpid()}",
+        "COMPOSE_PROJECT_NAME": name,
         "BIND_ADDRESS": f"127.2.{os.getpid() // 256 % 256}.{os.getpid() % 256}",
         "POSTGRES_PASSWORD": PASSWORD,
         "LOGGER_SQL_URI": f"postgresql://postgres:{ESCAPED}@postgres:5432/mlops",
@@ -53,13 +54,17 @@ def stack(workspace: Workspace) -> Iterator[Workspace]:
 
 def by_compose(stack: Workspace, engine: DockerClient) -> dict[str, int]:
     """`docker compose up` of the pipeline; the exit codes of the jobs."""
-    words, environment = [str(compose_binary()), "-f", "docker-compose.yml"], {**os.environ, **stack.environment}
-    up = subprocess.run([*words, "up", "-d", JOBS[0]], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
-    assert up.returncode == 0, up.stderr
+
+    def compose(*words: str) -> None:
+        command, environment = [str(compose_binary()), *words], {**os.environ, **stack.environment}
+        done = subprocess.run(command, cwd=stack.folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    compose("up", "-d", JOBS[0])
     project, codes = stack.environment["COMPOSE_PROJECT_NAME"], {}
     for job in JOBS:
         codes[job] = engine.containers.get(f"{project}-{job}-1").wait(timeout=60)["StatusCode"]
-    subprocess.run([*words, "down"], cwd=REPOSITORY, env=environment, check=True, capture_output=True)
+    compose("down")
     return codes
 
 

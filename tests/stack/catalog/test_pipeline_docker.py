@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from docker import DockerClient
-from tests.conftest import REPOSITORY, Workspace
+from tests.conftest import Workspace
 from tests.stack.catalog.outcome import SERVERS, SETTINGS, Seen, look, run, served
+from tests.stack.conftest import copy_stack
 
 from gigogne.compose.binary import compose_binary
 
@@ -21,11 +22,12 @@ FILES = ("-f", "docker-compose.yml", "-f", "pipelines/catalog.yml")
 
 @pytest.fixture
 def stack(workspace: Workspace) -> Iterator[Workspace]:
-    """The repository's own files as a project of its own name, on an address of its own."""
-    workspace.folder = REPOSITORY
+    """The stack as a project of its own name, on an address of its own."""
+    name = f"stack-catalog-{os.getpid()}"
+    copy_stack(workspace.folder, name)
     workspace.environment |= {
         **SETTINGS,
-        "COMPOSE_PROJECT_NAME": f"stack-catalog-{os.getpid()}",
+        "COMPOSE_PROJECT_NAME": name,
         "BIND_ADDRESS": f"127.7.{os.getpid() // 256 % 256}.{os.getpid() % 256}",
     }
     yield workspace
@@ -36,7 +38,7 @@ def compose(stack: Workspace, *words: str) -> None:
     """`docker compose` with the pipeline's edges."""
     command = [str(compose_binary()), *FILES, *words]
     environment = {**os.environ, **stack.environment}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=stack.folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
