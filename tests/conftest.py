@@ -133,10 +133,11 @@ def docker_engine() -> Iterator[docker.DockerClient]:
 
 @dataclass
 class Workspace:
-    """A folder with a project, and data directories of its own."""
+    """A folder with a project, and data directories of its own; a command in it may take `patience` seconds."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    patience: float = 120
 
     def write(self, files: Mapping[str, str]) -> None:
         """Write files, their text dedented."""
@@ -161,7 +162,7 @@ class Workspace:
         """Run the command `gigogne` in the folder to its end."""
         with self.start(*arguments, **environment) as process:
             try:
-                out, err = process.communicate(timeout=120)
+                out, err = process.communicate(timeout=self.patience)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

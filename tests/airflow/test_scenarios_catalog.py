@@ -31,7 +31,7 @@ def beside(catalog: Deployed, settings: dict[str, str]) -> Workspace:
     """What a user has who types `gigogne` beside that Airflow."""
     data = catalog.airflow.environment["GIGOGNE_DATA_DIR"]
     named = {"COMPOSE_PROJECT_NAME": catalog.project.name, "GIGOGNE_ENGINE": "process", "GIGOGNE_DATA_DIR": data}
-    return Workspace(REPOSITORY, {**settings, **named})
+    return Workspace(REPOSITORY, {**settings, **named}, patience=300)
 
 
 def test_the_dag_of_the_stack() -> None:

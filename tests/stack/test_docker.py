@@ -60,7 +60,7 @@ def by_compose(stack: Workspace, engine: DockerClient) -> dict[str, int]:
         done = subprocess.run(command, cwd=stack.folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
-    compose("up", "-d", JOBS[0])
+    compose("up", "-d", "--build", JOBS[0])
     project, codes = stack.environment["COMPOSE_PROJECT_NAME"], {}
     for job in JOBS:
         codes[job] = engine.containers.get(f"{project}-{job}-1").wait(timeout=60)["StatusCode"]

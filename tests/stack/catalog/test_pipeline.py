@@ -16,7 +16,7 @@ JOBS = {"extract", "transform", "cleaning", "train"}
 @pytest.fixture
 def stack(workspace: Workspace, tmp_path: Path) -> Iterator[Workspace]:
     """The repository's own files as a project of its own name, on an address of its own."""
-    workspace.folder = REPOSITORY
+    workspace.folder, workspace.patience = REPOSITORY, 300
     workspace.environment |= {
         **SETTINGS,
         "COMPOSE_PROJECT_NAME": f"stack-{tmp_path.name.replace('_', '-')[:40]}",

@@ -25,6 +25,7 @@ def stack(workspace: Workspace) -> Iterator[Workspace]:
     """The stack as a project of its own name, on an address of its own."""
     name = f"stack-catalog-{os.getpid()}"
     copy_stack(workspace.folder, name)
+    workspace.patience = 300
     workspace.environment |= {
         **SETTINGS,
         "COMPOSE_PROJECT_NAME": name,
@@ -43,8 +44,8 @@ def compose(stack: Workspace, *words: str) -> None:
 
 
 def by_compose(stack: Workspace, engine: DockerClient) -> Seen:
-    """`docker compose up -d train`, whose edges start all else, in their order."""
-    compose(stack, "up", "-d", "train")
+    """`docker compose up -d --build train`, whose edges start all else, in their order."""
+    compose(stack, "up", "-d", "--build", "train")
     train = engine.containers.get(f"{stack.environment['COMPOSE_PROJECT_NAME']}-train-1")
     assert train.wait(timeout=120)["StatusCode"] == 0, train.logs().decode()
     compose(stack, "up", "-d", "--wait", *SERVERS)
