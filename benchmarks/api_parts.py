@@ -13,9 +13,9 @@ from unittest.mock import patch
 from starlette.types import ASGIApp
 
 from api import server
-from api.limits import Limits, Rate
 from api.metrics import Metrics
-from api.observing import Draining, Observed
+from web.limits import Limits, Rate
+from web.observing import Draining, Observed
 
 STORAGE, METRICS, LIMITS = "storage", "metrics", "limits"
 

@@ -33,7 +33,7 @@ from benchmarks.load import post  # noqa: E402
 from tests.stack.conftest import ESCAPED, kept_up  # noqa: E402
 
 from catalog.text import clean  # noqa: E402
-from ml.registry import MANNERS  # noqa: E402
+from registry.tracking import MANNERS  # noqa: E402
 
 __all__ = [
     "BENTOML",
@@ -84,28 +84,31 @@ class Catalogue:
         best = likely.argsort()[::-1][:top_k]
         return [{"code": int(self.classifier.labels[n]), "probability": float(likely[n])} for n in best]
 """
-# What the trainer does once a model is trained: src/ml/recording.py.
+# What the trainer does once a model is trained: src/registry/recording.py.
 REGISTER = """
 import sys, tempfile
 from pathlib import Path
 
 from catalog.classifier import Classifier
 from catalog.names import MODEL
-from ml.package import write_package
-from ml.registry import Registry
+from catalog.registered import CLASSIFIER
+from ml.recording import package
+from registry.package import write_package
+from registry.tracking import Tracking
 
-registry = Registry(sys.argv[1])
-experiment, client = registry.experiment(), registry.client
+tracking = Tracking(sys.argv[1], CLASSIFIER)
+experiment, client = tracking.experiment(), tracking.client
 run = client.create_run(experiment).info.run_id
 model = client.create_logged_model(experiment, MODEL, run)
 with tempfile.TemporaryDirectory() as folder:
     classifier = Classifier.load(Path(sys.argv[2]))
-    write_package(Path(folder), classifier, model_id=model.model_id, run_id=run, example=("titre", "description"))
+    packed = package(classifier, ("titre", "description"))
+    write_package(Path(folder), packed, folder=CLASSIFIER.folder, model_id=model.model_id, run_id=run)
     client.log_model_artifacts(model.model_id, folder)
 client.finalize_logged_model(model.model_id, "READY")
 source = f"models:/{model.model_id}"
 version = client.create_model_version(MODEL, source, run, model_id=model.model_id, await_creation_for=0)
-registry.promote(int(version.version))
+tracking.promote(int(version.version))
 print(version.version)
 """
 Listing = tuple[str, str]

@@ -1,29 +1,30 @@
-"""The application: its routes, and what stands before them. It runs nothing; `server` does."""
+"""The application: its routes. It runs nothing; `server` does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fastapi import FastAPI, Request, Response
-from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from api import documentation, pages, problems, routes
-from api.auth import Auth
-from api.limits import Limits, Rate
+from api import pages, routes
 from api.metrics import Metrics
 from api.model import Champion
-from api.observing import Draining, Observed
-from api.openapi import describe
 from api.predicting import BusyError, Keeper, NoModelError, Predictor, Recent
-from api.straight import shortcut
+from web import documentation, problems
+from web.auth import Auth
+from web.observing import Draining
+from web.openapi import describe
+from web.probes import probes
+from web.straight import shortcut
 
-__all__ = ["create_app", "guard"]
+__all__ = ["create_app"]
 
 ABOUT = """
 Which category of the marketplace a product belongs to. Whoever may reach it may ask; who gives feedback signs in first
 (`POST /token`). Refusals are problem details (RFC 9457).
 """
+# What an operation may refuse with beside what all servers do.
+OF_PATH = {"/feedback": (401,), "/model": (503,), "/predict": (415, 503), "/predict/batch": (415, 503)}
+REFUSALS = {503: "No model is in service: `Retry-After` says when to ask again."}
 
 
 def create_app(champion: Champion, keeper: Keeper, auth: Auth, metrics: Metrics, draining: Draining) -> ASGIApp:
@@ -54,23 +55,8 @@ def create_app(champion: Champion, keeper: Keeper, auth: Auth, metrics: Metrics,
     app.include_router(auth.router)
     app.include_router(routes.feedback(auth, keeper, predictor.recent, metrics))
     app.include_router(routes.model(predictor))
-    app.include_router(routes.health(champion, metrics, draining))
-    app.include_router(documentation.router())
+    app.include_router(probes(lambda: predictor.model().version.number, champion.lacking, metrics, draining))
+    app.include_router(documentation.router(app.title))
     app.include_router(pages.router())
-    app.openapi = describe(app)  # type: ignore[method-assign]
+    app.openapi = describe(app, OF_PATH, REFUSALS)  # type: ignore[method-assign]
     return shortcut(app, predictions.routes, app.exception_handlers)
-
-
-def guard(app: ASGIApp, rate: Rate, metrics: Metrics, draining: Draining, origins: Sequence[str] = ()) -> ASGIApp:
-    """The application behind its limits, observed; pages of these other sites may ask, and read refusals too."""
-    guarded: ASGIApp = Limits(app, rate)
-    if origins:
-        guarded = CORSMiddleware(
-            guarded,
-            allow_origins=origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["Retry-After", "WWW-Authenticate"],
-            max_age=600,
-        )
-    return Observed(guarded, metrics, draining)

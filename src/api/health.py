@@ -1,18 +1,14 @@
-"""`python -m api.health`: exit code 0 where the API answers, 1 where it does not, 2 where a setting is wrong.
-
-Whether it is ready is another question.
-"""
+"""`python -m api.health`: exit code 0 where the API answers, 1 where it does not, 2 where a setting is wrong."""
 
 from __future__ import annotations
 
-import http.client
 import sys
 
-from api.settings import SettingError, Settings
+from api.settings import Settings
+from web import health
+from web.settings import SettingError
 
 __all__ = ["main"]
-
-PATIENCE_SECONDS = 4.0
 
 
 def main() -> int:
@@ -22,16 +18,7 @@ def main() -> int:
     except SettingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    asked = http.client.HTTPConnection(settings.host, settings.port, timeout=PATIENCE_SECONDS)
-    try:
-        asked.request("GET", "/health/live")
-        status = asked.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        print(f"the API does not answer: {error}", file=sys.stderr)
-        return 1
-    finally:
-        asked.close()
-    return 0 if status == http.client.OK else 1
+    return health.ask(settings.server, "the API")
 
 
 if __name__ == "__main__":

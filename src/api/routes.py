@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from typing import Any
 
-from fastapi import APIRouter, Depends, Response
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from fastapi import APIRouter, Depends
 from pydantic_core import to_json
 
-from api.auth import Auth
 from api.metrics import Metrics
-from api.model import Champion
 from api.predicting import Keeper, Predictor, Recent
-from api.problems import problem
 from api.schemas import (
     BatchPrediction,
     Category,
     Feedback,
-    Live,
     ModelInfo,
     Prediction,
     Product,
     Products,
-    Ready,
     Received,
     TopK,
 )
-from api.straight import StraightRoute
+from api.straight import PredictionRoute
 from catalog.names import CATEGORIES
+from web.auth import Auth
 
-__all__ = ["feedback", "health", "model", "predictions"]
+__all__ = ["feedback", "model", "predictions"]
 
 
 def predictions(predictor: Predictor) -> APIRouter:
     """Predicting: one product, or many."""
-    routes = APIRouter(tags=["predictions"], route_class=StraightRoute)
+    routes = APIRouter(tags=["predictions"], route_class=PredictionRoute)
 
     # Answers are made by hand: they are valid as they are made, and to have them checked takes longer than to predict.
     @routes.post("/predict", response_model=Prediction)
@@ -97,33 +91,5 @@ def model(predictor: Predictor) -> APIRouter:
     async def categories() -> list[Category]:
         """All categories, and the names that people know them by."""
         return [Category(code=code, name=name) for code, name in CATEGORIES.items()]
-
-    return routes
-
-
-def health(champion: Champion, metrics: Metrics, draining: Any) -> APIRouter:
-    """How it is."""
-    routes = APIRouter(tags=["health"])
-
-    @routes.get("/health/live")
-    async def live() -> Live:
-        """Whether the process answers: it does. What needs the answer of others is under /health/ready."""
-        return Live(status="alive")
-
-    @routes.get("/health/ready", response_model=Ready)
-    async def ready() -> Any:
-        """Whether predictions can be asked for, and if not, why."""
-        reasons = ["the server is about to end"] if draining.begun else []
-        model = champion.model
-        if model is None:
-            reasons.append(champion.reason)
-        if model is None or reasons:
-            return problem(503, "Not ready: " + "; ".join(reasons), {"Retry-After": "1"}, reasons=reasons)
-        return Ready(status="ready", model_version=model.version.number)
-
-    @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    async def prometheus() -> Response:
-        """The metrics, as Prometheus reads them."""
-        return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return routes

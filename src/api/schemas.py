@@ -15,17 +15,13 @@ __all__ = [
     "Category",
     "Feedback",
     "Likely",
-    "Live",
-    "Mistake",
     "ModelInfo",
     "ModelName",
     "Options",
     "Predicted",
     "Prediction",
-    "Problem",
     "Product",
     "Products",
-    "Ready",
     "Received",
     "TopK",
 ]
@@ -179,42 +175,3 @@ class Received(BaseModel):
     """The feedback is kept."""
 
     id: str
-
-
-class Live(BaseModel):
-    """The process answers."""
-
-    status: str
-
-
-class Ready(BaseModel):
-    """Predictions can be asked for."""
-
-    status: str
-    model_version: int
-
-
-class Problem(BaseModel):
-    """Why a request was refused, as RFC 9457 has it."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": "Ask again in 1 s."}
-            ]
-        }
-    )
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: Annotated[list[Mistake], Field(description="Of a 422: what is wrong, and where.")] = []
-    reasons: Annotated[list[str], Field(description="Of /health/ready: why not.")] = []
-
-
-class Mistake(BaseModel):
-    """What is wrong with a part of a request."""
-
-    where: str
-    what: str

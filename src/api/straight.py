@@ -1,88 +1,42 @@
-"""The busiest routes by the straight way: FastAPI describes them, and takes no part in answering.
-
-Its own way to a route, and through it, takes longer than the prediction itself.
-"""
+"""The routes of predictions by the straight way: pydantic alone reads what is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
-from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from api.schemas import Options
+from web.straight import StraightRoute, read_json, send_json
 
-__all__ = ["StraightRoute", "shortcut"]
+__all__ = ["PredictionRoute"]
 
-JSON = b"application/json"
 # Mistakes that are looked at one by one: each takes microseconds, and a body may have 200,000 of them.
 MOST_MISTAKES = 2_000
 DEFAULTS = Options()
 
 
-class StraightRoute(APIRoute):
-    """A route `(body: a model, top_k: int) -> bytes`, JSON both ways, that pydantic alone reads."""
+class PredictionRoute(StraightRoute):
+    """A route `(body: a model, top_k: int) -> bytes`."""
 
     def __init__(self, path: str, endpoint: Callable[..., Awaitable[bytes]], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         assert self.body_field is not None
         self._model: type[BaseModel] = self.body_field.field_info.annotation  # type: ignore[assignment]
-        self.app = self._answer
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI has it."""
         scope["route"] = self
-        _require_json(scope)
-        body = await _body(receive)
+        body = await read_json(scope, receive)
         try:
             given = self._model.model_validate_json(body)
         except ValidationError as error:
             raise _invalid(error, "body") from None
-        answer: bytes = await self.endpoint(given, _options(scope).top_k)
-        headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", JSON)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
-
-
-def shortcut(app: ASGIApp, routes: Iterable[BaseRoute], handlers: Mapping[Any, Any]) -> ASGIApp:
-    """An application whose straight routes are found first.
-
-    Args:
-        app: What answers all other requests.
-        routes: Its routes.
-        handlers: What makes answers of its exceptions.
-    """
-    straight: dict[str, ASGIApp] = {each.path: each.app for each in routes if isinstance(each, StraightRoute)}
-
-    async def find(scope: Scope, receive: Receive, send: Send) -> None:
-        known = scope["type"] == "http" and scope["method"] == "POST"
-        await (straight.get(scope["path"], app) if known else app)(scope, receive, send)
-
-    expected = {kind: handler for kind, handler in handlers.items() if kind is not Exception}
-    return ServerErrorMiddleware(ExceptionMiddleware(find, handlers=expected), handler=handlers[Exception])
-
-
-def _require_json(scope: Scope) -> None:
-    for name, value in scope["headers"]:
-        if name == b"content-type" and value.partition(b";")[0].strip().lower() == JSON:
-            return
-    raise HTTPException(415, "Send JSON, and say so: Content-Type: application/json.")
-
-
-async def _body(receive: Receive) -> bytes:
-    parts, more = [], True
-    while more:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        await send_json(send, await self.endpoint(given, _options(scope).top_k))
 
 
 def _options(scope: Scope) -> Options:

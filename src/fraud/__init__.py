@@ -1,5 +1,6 @@
-"""The fraud component: scored card transactions, into PostgreSQL, and the confirmed ones out to S3.
+"""The fraud component: card transactions, made, scored, logged, confirmed days later, extracted and learned from.
 
-Three modules, each its own process and its own image: ``fraud.simulator``, ``fraud.logger_sql`` and
-``fraud.extractor_sql``. They talk by a folder, by SQL and by S3, never by import.
+Each program is its own process, and most have an image of their own: ``simulator``, ``player``, ``scoring``,
+``logger_sql``, ``confirm``, ``extractor_sql``, ``train_fraud``, ``drift_fraud``. They talk by a folder, by SQL, by S3,
+by MLflow and over HTTP.
 """

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 
-__all__ = ["DateError", "birth_date", "transaction_time"]
+__all__ = ["DateError", "birth_date", "transaction_time", "year_first"]
 
 YEAR_FIRST = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 YEAR_FIRST_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2})?")
@@ -33,13 +33,20 @@ class DateError(ValueError):
     """A date that has no reading, or two that nothing decides between."""
 
 
+def year_first(text: str) -> datetime:
+    """The moment that ``text`` names, for a spelling that has one reading: ``2025-01-31 12:00:00``."""
+    if not YEAR_FIRST_TIME.fullmatch(text):
+        raise DateError(f"{text!r} is not a date and time: write 2025-01-31 12:00:00, without a time zone")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DateError(f"{text!r} is not a date: {error}") from None
+
+
 def transaction_time(text: str, unix_time: int) -> tuple[datetime, str | None]:
     """The moment that ``text`` names, and the order that it proved (None where it proved none)."""
     if YEAR_FIRST_TIME.fullmatch(text):
-        try:
-            return datetime.fromisoformat(text), None
-        except ValueError as error:
-            raise DateError(f"{text!r} is not a date: {error}") from None
+        return year_first(text), None
     day_text, _, clock_text = text.partition(" ")
     clock = CLOCK.fullmatch(clock_text)
     if not clock:

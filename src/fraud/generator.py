@@ -1,166 +1,155 @@
-"""Card transactions out of a seed: transaction ``i`` of a seed is always the same, on every machine.
+"""Card transactions out of a seed: transaction `i` of a seed is always the same, on every machine.
 
-Each transaction is drawn from a random stream of its own, named by the seed and its number. So any range can
-be made without what comes before it, and the distributions do not wander with time. Only ``Random.random`` is
-used: it is the one method whose sequence Python promises to keep.
+A day of transactions is made together, from streams of its own (`fraud.scenario`). So any range can be made without
+what comes before it, and the distributions do not wander with time.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
-from itertools import accumulate
-from random import Random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
+from itertools import count
 from typing import Any
 
-from fraud.places import CATEGORIES, FIRST_NAMES, JOBS, LAST_NAMES, STREET_KINDS, TOWNS
+from fraud.scenario.days import DAY, FIRST_DAY, PER_DAY, World
+from fraud.scenario.drift import Drift
+from fraud.scenario.merchants import CATEGORY_NAMES
+from fraud.scenario.purchases import Purchase
+from fraud.scenario.rules import predicted
 
-__all__ = ["FRAUD_RATE", "Generator"]
+__all__ = ["UNCHALLENGED_AFTER", "Event", "Generator", "Truth"]
 
-FRAUD_RATE = 0.004
-FIRST_MOMENT = datetime(2025, 1, 1)
-DAY_SECONDS = 86_400
-CARDS = 1_000
-PER_DAY = 2_500
-MERCHANTS_PER_CATEGORY = 50
-# How busy each hour of the day is; and thieves work at night.
-HOURLY_SHARE = (*[46] * 7, 44, 44, 44, 46, 46, *[76] * 7, 68, 66, 66, 76, 74)
-NIGHT_HOURS = frozenset({22, 23, 0, 1, 2, 3})
-NIGHT_SHARE_OF_FRAUDS = 0.8
+FIRST_MOMENT = datetime.combine(FIRST_DAY, time())
+FIRST_UNIX = int(FIRST_MOMENT.replace(tzinfo=UTC).timestamp())
+UNCHALLENGED_AFTER = timedelta(days=7)
+"""After which time a transaction that nobody has complained of counts as genuine."""
+# Within a week the holder sees it on the telephone; later on the statement, and has it charged back.
+HOLDER_SEES = timedelta(days=7)
+# The latest truth of a day: an episode's last purchase is a day and its discovery 29 days later.
+DAYS_UNTIL_TRUTH = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What a transaction turns out to be: whether it is a fraud, who says so, and when."""
+
+    trans_num: str
+    is_fraud: bool
+    confirmed_by: str
+    confirmed_at: datetime
+
+    def __str__(self) -> str:
+        """A line of a file of confirmations."""
+        return f"{self.trans_num},{self.is_fraud:d},{self.confirmed_by},{self.confirmed_at}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happens: a transaction (its 21 columns), when, the thieves' pattern if it is one, and its truth."""
+
+    transaction: dict[str, Any]
+    at: datetime
+    pattern: str | None
+    truth: Truth
+
+    @property
+    def is_fraud(self) -> bool:
+        """The truth, which nobody knows yet when it happens."""
+        return self.truth.is_fraud
 
 
 class Generator:
-    """The transactions of one seed."""
+    """The transactions of one seed, in a world that drifts where it is told to."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, drift: Drift | None = None) -> None:
+        drift = drift or Drift()
         self._seed = seed
-        self._cards = [self._card(number) for number in range(CARDS)]
-        self._card_ladder = _ladder([card["activity"] for card in self._cards])
-        self._hours = _ladder(HOURLY_SHARE)
-        self._genuine = _Purchases([(name, c[0], c[1], c[2]) for name, c in CATEGORIES.items()])
-        self._frauds = _Purchases([(name, c[3], c[4], c[5]) for name, c in CATEGORIES.items()])
-        self._merchants = {name: self._merchant_names(name) for name in CATEGORIES}
-        self._fraud_rates = _fraud_rates()
+        self.name = f"seed-{seed}{drift.name and '-' + drift.name}"
+        """The same for the same transactions."""
+        self.world = World(seed, drift)
+        self._purchases = lru_cache(2)(self.world.purchases)
+        self._events = lru_cache(4)(self._events_of)
+        # A day's truths are asked for a week long, its frauds for a month.
+        self._truths = lru_cache(UNCHALLENGED_AFTER.days + 2)(self._truths_of)
+        self._frauds = lru_cache(DAYS_UNTIL_TRUTH + 2)(self._frauds_of)
+        self._due = lru_cache(4)(self._due_on)
+
+    def event(self, number: int) -> Event:
+        """Transaction `number` (from 0) and its truth."""
+        day, place = divmod(number, PER_DAY)
+        return self._events(day)[place]
+
+    def events(self, start: int, stop: int | None = None) -> Iterator[Event]:
+        """The events of a range; without `stop` there is no end to them."""
+        return map(self.event, count(start) if stop is None else range(start, stop))
 
     def transaction(self, number: int) -> dict[str, Any]:
-        """Transaction ``number`` (from 0) with its prediction, as the object that a batch holds."""
-        draw = self._stream("transaction", number)
-        moment = self._moment(number, draw())
-        card = self._cards[bisect_right(self._card_ladder, draw())]
-        is_fraud = draw() < self._fraud_rates[moment.hour]
-        category, amount = (self._frauds if is_fraud else self._genuine).draw(draw(), draw(), draw())
-        if not is_fraud:
-            amount *= card["spending"]
-        merchant = self._merchants[category][int(draw() * MERCHANTS_PER_CATEGORY)]
-        return {
-            "trans_date_trans_time": moment.isoformat(" "),
-            "cc_num": card["cc_num"],
-            "merchant": merchant,
-            "category": category,
-            "amt": round(min(max(amount, 1.0), 25_000.0), 2),
-            **card["holder"],
-            "trans_num": self._name(number),
-            "unix_time": int(moment.replace(tzinfo=UTC).timestamp()),
-            # A merchant is within a degree of the card holder's home, as in the public data set.
-            "merch_lat": round(card["holder"]["lat"] + 2 * draw() - 1, 6),
-            "merch_long": round(card["holder"]["long"] + 2 * draw() - 1, 6),
-            "is_fraud": is_fraud,
+        """Transaction `number` with its prediction by the rules of thumb, as the object that a batch holds."""
+        event = self.event(number)
+        return {**event.transaction, "is_fraud": predicted(event.transaction, event.at)}
+
+    def confirmations(self, after: datetime, until: datetime) -> list[Truth]:
+        """The truths that come out after one moment and until another one, in the order in which they do."""
+        days = range(max((after - FIRST_MOMENT).days, 0), (until - FIRST_MOMENT).days + 1)
+        return [truth for day in days for truth in _between(self._due(day), after, until)]
+
+    def _events_of(self, day: int) -> list[Event]:
+        made = zip(self._purchases(day), self._truths(day), strict=True)
+        return [self._event(purchase, truth) for purchase, truth in made]
+
+    def _truths_of(self, day: int) -> list[Truth]:
+        numbered = enumerate(self._purchases(day), start=day * PER_DAY)
+        return [_truth(self._name(number), purchase) for number, purchase in numbered]
+
+    def _frauds_of(self, day: int) -> list[Truth]:
+        return [truth for truth in self._truths(day) if truth.is_fraud]
+
+    def _due_on(self, day: int) -> list[Truth]:
+        """The truths that come out on a day: frauds of a month, genuine ones of one day a week before."""
+        midnight = FIRST_MOMENT + timedelta(days=day)
+        found = [truth for past in range(max(day - DAYS_UNTIL_TRUTH, 0), day + 1) for truth in self._frauds(past)]
+        if (quiet := day - UNCHALLENGED_AFTER.days) >= 0:
+            found += [truth for truth in self._truths(quiet) if not truth.is_fraud]
+        found.sort(key=lambda truth: (truth.confirmed_at, truth.trans_num))
+        return _between(found, midnight - timedelta(microseconds=1), midnight + timedelta(seconds=DAY - 1))
+
+    def _event(self, purchase: Purchase, truth: Truth) -> Event:
+        card, at = purchase.card, _moment(purchase.second)
+        transaction = {
+            "trans_date_trans_time": at.isoformat(" "),
+            "cc_num": card.cc_num,
+            "merchant": self.world.merchants.names[purchase.category][purchase.merchant],
+            "category": CATEGORY_NAMES[purchase.category],
+            "amt": purchase.amount,
+            **card.holder,
+            "trans_num": truth.trans_num,
+            "unix_time": FIRST_UNIX + purchase.second,
+            "merch_lat": purchase.place[0],
+            "merch_long": purchase.place[1],
         }
-
-    def _moment(self, number: int, jitter: float) -> datetime:
-        """Transactions come in the order of time, PER_DAY a day, denser in the busy hours."""
-        day, place = divmod(number, PER_DAY)
-        quantile = (place + jitter) / PER_DAY
-        hour = bisect_right(self._hours, quantile)
-        before = self._hours[hour - 1] if hour else 0.0
-        within = (quantile - before) / (self._hours[hour] - before)
-        seconds = min(int((hour + within) * 3600), DAY_SECONDS - 1)
-        return FIRST_MOMENT + timedelta(days=day, seconds=seconds)
-
-    def _card(self, number: int) -> dict[str, Any]:
-        draw = self._stream("card", number)
-        gender = "F" if draw() < 0.545 else "M"
-        town, state, zip_code, lat, long, inhabitants = _pick(TOWNS, draw())
-        street = f"{int(100 + draw() * 99_000)} {_pick(LAST_NAMES, draw())} {_pick(STREET_KINDS, draw())}"
-        holder = {
-            "first": _pick(FIRST_NAMES[gender], draw()),
-            "last": _pick(LAST_NAMES, draw()),
-            "gender": gender,
-            "street": street if draw() < 0.7 else f"{street} Apt. {int(100 + draw() * 900)}",
-            "city": town,
-            "state": state,
-            "zip": zip_code,
-            # Somewhere in the town: no two card holders live at the same point.
-            "lat": round(lat + 0.1 * draw() - 0.05, 4),
-            "long": round(long + 0.1 * draw() - 0.05, 4),
-            "city_pop": inhabitants,
-            "job": _pick(JOBS, draw()),
-            "dob": (date(1935, 1, 1) + timedelta(days=int(26_000 * draw()))).isoformat(),
-        }
-        activity = math.exp(0.7 * _normal(draw(), draw()))
-        spending = math.exp(0.25 * _normal(draw(), draw()))
-        number = _card_number(number, draw)
-        return {"cc_num": number, "holder": holder, "activity": activity, "spending": spending}
-
-    def _merchant_names(self, category: str) -> list[str]:
-        draw = self._stream("merchants", category)
-        names = []
-        for _ in range(MERCHANTS_PER_CATEGORY):
-            first, second, third = (_pick(LAST_NAMES, draw()) for _ in range(3))
-            partners = f"{first}, {second} and {third}"
-            shapes = (f"{first} and Sons", f"{first} Group", f"{first}-{second}", partners)
-            # The prefix is part of every merchant's name in the public data set: pipelines strip it.
-            names.append(f"fraud_{_pick(shapes, draw())}")
-        return names
+        return Event(transaction, at, purchase.fraud.pattern if purchase.fraud else None, truth)
 
     def _name(self, number: int) -> str:
         return hashlib.blake2b(f"{self._seed}:{number}".encode(), digest_size=16).hexdigest()
 
-    def _stream(self, kind: str, which: int | str) -> Callable[[], float]:
-        return Random(f"{self._seed}:{kind}:{which}").random  # noqa: S311 - it simulates, it keeps no secret
+
+def _moment(second: int) -> datetime:
+    return FIRST_MOMENT + timedelta(seconds=second)
 
 
-class _Purchases:
-    """What is bought, and for how much: one table of categories with their shares and amounts."""
-
-    def __init__(self, table: Sequence[tuple[str, float, float, float]]) -> None:
-        self._table = table
-        self._steps = _ladder([share for _, share, _, _ in table])
-
-    def draw(self, which: float, first: float, second: float) -> tuple[str, float]:
-        name, _, mean, spread = self._table[bisect_right(self._steps, which)]
-        return name, math.exp(mean + spread * _normal(first, second))
+def _truth(trans_num: str, purchase: Purchase) -> Truth:
+    at, fraud = _moment(purchase.second), purchase.fraud
+    if fraud is None:
+        return Truth(trans_num, False, "unchallenged", at + UNCHALLENGED_AFTER)
+    found = _moment(fraud.found)
+    return Truth(trans_num, True, "holder" if found - at <= HOLDER_SEES else "chargeback", found)
 
 
-def _fraud_rates() -> list[float]:
-    """How likely a transaction of each hour is a fraud; FRAUD_RATE on average."""
-    night = sum(HOURLY_SHARE[hour] for hour in NIGHT_HOURS) / sum(HOURLY_SHARE)
-    at_night = FRAUD_RATE * NIGHT_SHARE_OF_FRAUDS / night
-    by_day = FRAUD_RATE * (1 - NIGHT_SHARE_OF_FRAUDS) / (1 - night)
-    return [at_night if hour in NIGHT_HOURS else by_day for hour in range(24)]
-
-
-def _ladder(weights: Sequence[float]) -> list[float]:
-    """Running shares that end at exactly 1, so that a draw below 1 always finds its step."""
-    steps = list(accumulate(weights))
-    return [step / steps[-1] for step in steps[:-1]] + [1.0]
-
-
-def _pick(choices: Sequence[Any], draw: float) -> Any:
-    return choices[int(draw * len(choices))]
-
-
-def _normal(first: float, second: float) -> float:
-    """Two uniform draws as one normal one (Box and Muller)."""
-    return math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(2.0 * math.pi * second)
-
-
-def _card_number(number: int, draw: Callable[[], float]) -> int:
-    """Sixteen digits that no issuer gives out: the check digit is wrong on purpose."""
-    body = f"4{number:04d}{int(draw() * 10**10):010d}"
-    doubled = sum(sum(divmod(int(digit) * (2 - place % 2), 10)) for place, digit in enumerate(body))
-    right = -doubled % 10
-    return int(f"{body}{(right + 1 + int(draw() * 9)) % 10}")
+def _between(truths: list[Truth], after: datetime, until: datetime) -> list[Truth]:
+    """Those of a sorted list that come out after one moment and until another one."""
+    first, last = (bisect_right(truths, moment, key=lambda truth: truth.confirmed_at) for moment in (after, until))
+    return truths[first:last]

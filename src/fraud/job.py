@@ -62,20 +62,26 @@ def flag(name: str) -> bool:
     raise SettingError(f"{name}={value!r} is neither yes nor no: write 1 or 0")
 
 
-def run(main: Callable[[], None]) -> NoReturn:
-    """Run a program's ``main`` and turn how it ends into one line on stderr and an exit code."""
+def run(main: Callable[[], None], *failures: type[Exception]) -> NoReturn:
+    """Run a program's ``main`` and turn how it ends into one line on stderr and an exit code.
+
+    Args:
+        main: The program.
+        failures: What else is no defect, beside ``JobError``: a library's errors, with an ``exit_code`` or without.
+    """
 
     def on_sigterm(signum: int, frame: FrameType | None) -> None:
         raise Stopped
 
     signal.signal(signal.SIGTERM, on_sigterm)
+    expected: tuple[type[Exception], ...] = (JobError, *failures)
     try:
         main()
         sys.stdout.flush()
         code = 0
-    except JobError as failure:
+    except expected as failure:
         print(f"error: {' '.join(str(failure).split())}", file=sys.stderr)
-        code = failure.exit_code
+        code = getattr(failure, "exit_code", JobError.exit_code)
     except Stopped:
         print("stopped by SIGTERM", file=sys.stderr)
         code = 143

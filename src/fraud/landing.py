@@ -1,7 +1,8 @@
-"""The landing folder: where batches wait, each of them whole or absent.
+"""The landing folder: where batches and confirmations wait, each file of them whole or absent.
 
 A file gets its name only when all of its bytes are on the disk: it is written under a temporary name in the
-same folder, flushed to the disk, and renamed. Readers look at ``*.jsonl`` only: they never see a half file.
+same folder, flushed to the disk, and renamed. Readers look at ``*.jsonl`` and ``*.csv`` only: they never see a half
+file.
 """
 
 from __future__ import annotations
@@ -9,14 +10,23 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from fraud.job import JobError
 
-__all__ = ["BATCH_SUFFIX", "batches", "sweep", "write_whole"]
+__all__ = [
+    "BATCH_SUFFIX",
+    "CONFIRMATIONS_SUFFIX",
+    "batches",
+    "confirmation_files",
+    "sweep",
+    "sync_folder",
+    "write_whole",
+]
 
 BATCH_SUFFIX = ".jsonl"
+CONFIRMATIONS_SUFFIX = ".csv"
 TEMPORARY_SUFFIX = ".tmp"
 # A temporary file that nobody has written to for this long belongs to a process that was killed.
 ABANDONED_AFTER = 3600.0
@@ -25,14 +35,18 @@ ABANDONED_AFTER = 3600.0
 def batches(folder: Path) -> list[Path]:
     """The whole batches of the folder, in the order of their names."""
     try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if _is_batch(entry)]
+        return _whole_files(folder, BATCH_SUFFIX)
     except FileNotFoundError:
         hint = "run the simulator, or set LANDING_DIR"
         raise JobError(f"the landing folder {folder} does not exist: {hint}") from None
-    except OSError as error:
-        raise JobError(f"cannot read the landing folder {folder}: {error.strerror}") from None
-    return [folder / name for name in sorted(names)]
+
+
+def confirmation_files(folder: Path) -> list[Path]:
+    """The whole files of confirmations, in the order of their names; none where nobody made the folder yet."""
+    try:
+        return _whole_files(folder, CONFIRMATIONS_SUFFIX)
+    except FileNotFoundError:
+        return []
 
 
 def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
@@ -49,7 +63,7 @@ def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         hint = f"the folder must be writable by uid {_user()} and have room"
         raise JobError(f"cannot write {path}: {error.strerror}; {hint}") from None
@@ -58,7 +72,7 @@ def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
 def sweep(folder: Path, older_than: float = ABANDONED_AFTER) -> None:
     """Remove the temporary files that killed processes left behind."""
     limit = time.time() - older_than
-    for temporary in _temporaries(folder):
+    for temporary in folder.glob(f".*.*{TEMPORARY_SUFFIX}"):
         try:
             if temporary.stat().st_mtime < limit:
                 temporary.unlink()
@@ -67,15 +81,7 @@ def sweep(folder: Path, older_than: float = ABANDONED_AFTER) -> None:
             continue
 
 
-def _temporaries(folder: Path) -> Iterator[Path]:
-    return folder.glob(f".*{BATCH_SUFFIX}.*{TEMPORARY_SUFFIX}")
-
-
-def _is_batch(entry: os.DirEntry[str]) -> bool:
-    return entry.name.endswith(BATCH_SUFFIX) and not entry.name.startswith(".") and entry.is_file()
-
-
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Put the new name itself on the disk; Windows cannot open a folder, and needs no such step."""
     if os.name == "nt":
         return
@@ -84,6 +90,21 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _whole_files(folder: Path, suffix: str) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [each.name for each in entries if each.name.endswith(suffix) and _is_whole(each)]
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise JobError(f"cannot read the landing folder {folder}: {error.strerror}") from None
+    return [folder / name for name in sorted(names)]
+
+
+def _is_whole(entry: os.DirEntry[str]) -> bool:
+    return not entry.name.startswith(".") and entry.is_file()
 
 
 def _user() -> str:

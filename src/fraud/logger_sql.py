@@ -15,7 +15,6 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -23,47 +22,48 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from fraud.confirmations import CONFIRMATIONS, share_truth
 from fraud.database import Address, session
 from fraud.job import JobError, Progress, flag, run, text
 from fraud.landing import batches, sweep, write_whole
-from fraud.transactions import COLUMN_TYPES, FIELDS, TABLE, RejectedError, parse
+from fraud.rows import pieces
+from fraud.tables import LEDGER, create_tables
+from fraud.transactions import ROW, TABLE
 
-__all__ = ["Counts", "create_tables", "ingest", "main"]
+__all__ = ["Counts", "ingest", "main", "prepare"]
 
 LANDING_DIR = "/data/landing"
 REJECTED = "rejected"
-LEDGER = "fraud_detection_2_batches"
 POLL_SECONDS = 0.5
 LONGEST_PAUSE = 30.0
 # Two loggers whose batches share transactions may wait for each other; PostgreSQL then ends one of the two.
 TRIES_AFTER_DEADLOCK = 5
-# Held while the tables are made: `CREATE TABLE IF NOT EXISTS` alone fails when two run it at once.
-TABLES_LOCK = 7_120_521_001
-
-CREATE_TABLE = sql.SQL(
-    "CREATE TABLE IF NOT EXISTS {table} (id bigserial PRIMARY KEY, {columns},"
-    " is_fraud boolean NOT NULL, fraud_confirmed boolean)"
-).format(
-    table=sql.Identifier(TABLE),
-    columns=sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in COLUMN_TYPES.items()
-    ),
-)
-CREATE_LEDGER = sql.SQL(
-    "CREATE TABLE IF NOT EXISTS {} (batch text, sha256 text, inserted bigint, already_there bigint,"
-    " rejected bigint, ingested_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (batch, sha256))"
-).format(sql.Identifier(LEDGER))
-FIELD_LIST = sql.SQL(", ").join(map(sql.Identifier, FIELDS))
+NAMES = {
+    "table": sql.Identifier(TABLE),
+    "ledger": sql.Identifier(LEDGER),
+    "confirmations": sql.Identifier(CONFIRMATIONS),
+    "columns": sql.SQL(", ").join(map(sql.Identifier, ROW)),
+}
+COPY = sql.SQL("COPY {table} ({columns}) FROM STDIN").format(**NAMES)
 CREATE_STAGING = sql.SQL(
-    "CREATE TEMPORARY TABLE IF NOT EXISTS staging ON COMMIT DELETE ROWS AS SELECT 0::bigint AS line, {} FROM {} LIMIT 0"
-).format(FIELD_LIST, sql.Identifier(TABLE))
-COPY = sql.SQL("COPY staging (line, {}) FROM STDIN").format(FIELD_LIST)
-INSERT = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM staging ORDER BY line ON CONFLICT (trans_num) DO NOTHING").format(
-    sql.Identifier(TABLE), FIELD_LIST, FIELD_LIST
-)
-CLAIM = sql.SQL("INSERT INTO {} (batch, sha256) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING batch").format(
-    sql.Identifier(LEDGER)
-)
+    "CREATE TEMPORARY TABLE IF NOT EXISTS staging ON COMMIT DELETE ROWS AS SELECT {columns} FROM {table} LIMIT 0"
+).format(**NAMES)
+COPY_STAGING = sql.SQL("COPY staging ({columns}) FROM STDIN").format(**NAMES)
+# In the order of the lines, which is that of their places in a table that was empty.
+INSERT = sql.SQL(
+    "INSERT INTO {table} ({columns}) SELECT {columns} FROM staging ORDER BY ctid ON CONFLICT (trans_num) DO NOTHING"
+).format(**NAMES)
+# The newest id before: the ids of this batch come after it.
+CLAIM = sql.SQL(
+    "INSERT INTO {ledger} (batch, sha256) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+    " RETURNING coalesce(pg_sequence_last_value(pg_get_serial_sequence({name}, 'id')::regclass), 0)"
+).format(name=sql.Literal(TABLE), **NAMES)
+# A confirmation that came first.
+TAKE_TRUTH = sql.SQL(
+    "UPDATE {table} AS t SET fraud_confirmed = known.is_fraud FROM {confirmations} AS known"
+    " WHERE t.id > %s AND t.id <= (SELECT pg_sequence_last_value(pg_get_serial_sequence({name}, 'id')::regclass))"
+    " AND t.fraud_confirmed IS NULL AND known.trans_num = t.trans_num"
+).format(name=sql.Literal(TABLE), **NAMES)
 RECORD = sql.SQL(
     "UPDATE {} SET inserted = %s, already_there = %s, rejected = %s WHERE batch = %s AND sha256 = %s"
 ).format(sql.Identifier(LEDGER))
@@ -105,16 +105,10 @@ def main() -> None:
     print(_follow(address, folder) if following else _once(address, folder))
 
 
-def create_tables(connection: psycopg.Connection) -> None:
-    """Create the table and the ledger where they are absent, also when several loggers start at once."""
-    with connection.transaction():
-        found = connection.execute("SELECT to_regclass(%s), to_regclass(%s)", (TABLE, LEDGER)).fetchone()
-        # Looked up first: a user who may only insert is refused even `IF NOT EXISTS`.
-        if not found or None in found:
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (TABLES_LOCK,))
-            connection.execute(CREATE_TABLE)
-            connection.execute(CREATE_LEDGER)
-        connection.execute(CREATE_STAGING)
+def prepare(connection: psycopg.Connection) -> None:
+    """Make ready to ingest: the tables, and a staging table of this connection's own."""
+    create_tables(connection)
+    connection.execute(CREATE_STAGING)
 
 
 def ingest(connection: psycopg.Connection, batch: Path) -> Counts:
@@ -125,6 +119,9 @@ def ingest(connection: psycopg.Connection, batch: Path) -> Counts:
                 return _ingest(connection, batch, file)
         except psycopg.errors.DeadlockDetected:
             time.sleep(0.1 * 2**attempt)
+        except FileNotFoundError:
+            # Whoever wrote it saw it in the ledger, and removed it.
+            return Counts()
         except OSError as error:
             raise JobError(f"cannot read {batch}: {error.strerror}") from None
     raise JobError(f"{batch.name} met a deadlock {TRIES_AFTER_DEADLOCK} times: is another logger running?")
@@ -133,19 +130,22 @@ def ingest(connection: psycopg.Connection, batch: Path) -> Counts:
 def _ingest(connection: psycopg.Connection, batch: Path, file: BufferedReader) -> Counts:
     # The content is part of the key: a batch that comes back changed under its old name is not overlooked.
     key = (batch.name, hashlib.file_digest(file, "sha256").hexdigest())
-    file.seek(0)
-    if connection.execute(CLAIM, key).fetchone() is None:
+    claimed = connection.execute(CLAIM, key).fetchone()
+    if claimed is None:
         return _recall(connection, key)
     rejects: list[bytes] = []
-    accepted = 0
-    with connection.cursor() as cursor:
-        with cursor.copy(COPY) as copy:
-            for line, values in _rows(file, rejects):
-                copy.write_row((line, *values))
-                accepted += 1
-        inserted = cursor.execute(INSERT).rowcount
-        counts = Counts(inserted, accepted - inserted, len(rejects), 1)
-        cursor.execute(RECORD, (counts.inserted, counts.already_there, counts.rejected, *key))
+    try:
+        with connection.transaction():
+            accepted = inserted = _copy(connection, COPY, file, rejects)
+    except psycopg.errors.UniqueViolation:
+        # Some of them are there already: once more, by a table that takes them twice.
+        accepted = _copy(connection, COPY_STAGING, file, rejects)
+        inserted = connection.execute(INSERT).rowcount
+    counts = Counts(inserted, accepted - inserted, len(rejects), 1)
+    with connection.pipeline():
+        share_truth(connection)
+        connection.execute(TAKE_TRUTH, claimed)
+        connection.execute(RECORD, (counts.inserted, counts.already_there, counts.rejected, *key))
     if rejects:
         # Before the commit: if we are killed in between, both are done again.
         path = batch.parent / REJECTED / batch.name
@@ -154,17 +154,22 @@ def _ingest(connection: psycopg.Connection, batch: Path, file: BufferedReader) -
     return counts
 
 
-def _rows(file: BufferedReader, rejects: list[bytes]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The transactions of a batch with their line numbers; what is none goes to ``rejects``."""
-    for number, line in enumerate(file, start=1):
-        if line.isspace():
-            continue
-        try:
-            yield number, parse(line)
-        except RejectedError as error:
-            raw = line.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
-            entry = {"line": number, "reason": str(error), "raw": raw}
-            rejects.append(json.dumps(entry).encode("ascii") + b"\n")
+def _copy(connection: psycopg.Connection, statement: sql.Composed, file: BufferedReader, rejects: list[bytes]) -> int:
+    """Copy the transactions of a batch; what is none goes to ``rejects``."""
+    file.seek(0)
+    rejects.clear()
+    accepted = 0
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for count, piece in pieces(file, lambda *line: rejects.append(_entry(*line))):
+            copy.write(piece)
+            accepted += count
+    return accepted
+
+
+def _entry(number: int, line: bytes, reason: str) -> bytes:
+    """A line that is no transaction, as its batch's reject file keeps it."""
+    raw = line.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
+    return json.dumps({"line": number, "reason": reason, "raw": raw}).encode("ascii") + b"\n"
 
 
 def _recall(connection: psycopg.Connection, key: tuple[str, str]) -> Counts:
@@ -178,7 +183,7 @@ def _once(address: Address, folder: Path) -> Counts:
     counts = Counts()
     progress = Progress()
     with session(address, "logger_sql") as connection:
-        create_tables(connection)
+        prepare(connection)
         for batch in waiting:
             counts += ingest(connection, batch)
             progress.show(f"{counts}, {len(waiting) - counts.batches:,} to go")
@@ -193,7 +198,7 @@ def _follow(address: Address, folder: Path) -> Counts:
     while not follower.stopping:
         try:
             with session(address, "logger_sql") as connection:
-                create_tables(connection)
+                prepare(connection)
                 print(f"following {folder}", file=sys.stderr)
                 pause = POLL_SECONDS
                 follower.watch(connection)
@@ -223,10 +228,13 @@ class _Follower:
     def watch(self, connection: psycopg.Connection) -> None:
         """Ingest what lands, until it is time to stop."""
         while not self.stopping:
-            for batch in batches(self._folder):
+            found = batches(self._folder)
+            for batch in found:
                 if self.stopping:
                     return
                 self._take(connection, batch)
+            # What its writer removed is not remembered.
+            self._seen = {batch: self._seen[batch] for batch in found if batch in self._seen}
             self.sleep(POLL_SECONDS)
 
     def sleep(self, seconds: float) -> None:

@@ -1,8 +1,10 @@
-"""The simulator: scored card transactions, written as batches of JSON Lines into the landing folder.
+"""The simulator: card transactions, written as batches of JSON Lines into the landing folder, and their truth.
 
 Generated from a seed, or read from the CSV that ``TRANSACTIONS_CSV`` names. The text of a CSV passes through
 as it is: what it means is decided in one place, where the rows enter the database (``fraud.logger_sql``).
-Run again, it makes the same batches under the same names and leaves those that are there untouched.
+The truth of a generated transaction comes out days later: beside a batch there is a file of the confirmations that
+came in while its transactions were made. So ranges that continue each other have each truth once.
+Run again, it makes the same files under the same names and leaves those that are there untouched.
 """
 
 from __future__ import annotations
@@ -12,78 +14,104 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from fraud.generator import Generator
 from fraud.job import JobError, Progress, run, text, whole_number
-from fraud.landing import BATCH_SUFFIX, sweep, write_whole
+from fraud.landing import BATCH_SUFFIX, CONFIRMATIONS_SUFFIX, sweep, write_whole
+from fraud.scenario.drift import Drift
 from fraud.transactions import FIELDS
 
 __all__ = ["main"]
 
-TRANSACTIONS = 10_000
+TRANSACTIONS = 100_000
 SEED = 42
 BATCH_SIZE = 1_000
 LANDING_DIR = "/data/landing"
-Counts = tuple[int, int]
+CONFIRMATIONS_FOLDER = "confirmations"
+CONFIRMATION_COLUMNS = "trans_num,is_fraud,confirmed_by,confirmed_at"
 
 
 def main() -> None:
-    """Write the batches and say how many."""
+    """Write the batches, and what is confirmed by then; say how many of each."""
     folder = Path(text("LANDING_DIR", LANDING_DIR))
     batch_size = whole_number("BATCH_SIZE", BATCH_SIZE, least=1)
     source = text("TRANSACTIONS_CSV")
-    seed, start = whole_number("SEED", SEED), whole_number("START", 0)
-    wanted = whole_number("TRANSACTIONS", TRANSACTIONS)
+    generator = Generator(whole_number("SEED", SEED), Drift.parse(text("DRIFT")))
+    start, wanted = whole_number("START", 0), whole_number("TRANSACTIONS", TRANSACTIONS)
+    confirmations = Path(text("CONFIRMATIONS_DIR", str(folder / CONFIRMATIONS_FOLDER)))
     sweep(folder)
     if source:
-        count, batches = _write_csv(Path(source), folder, batch_size)
+        written = _write_csv(Path(source), folder, batch_size)
     else:
-        records = map(Generator(seed).transaction, range(start, start + wanted))
-        count, batches = _write(folder, f"seed-{seed}", records, start, batch_size)
-    print(f"{count:,} transactions in {batches:,} batches → {folder}")
+        written = _write_generated(generator, range(start, start + wanted), folder, confirmations, batch_size)
+    for line in written:
+        print(line)
 
 
-def _write(folder: Path, name: str, records: Iterable[dict[str, Any]], start: int, size: int) -> Counts:
-    """Cut the records into batches, named by their source and their range; return how many of each."""
-    progress = Progress()
-    records = iter(records)
-    count = batches = 0
-    while batch := list(islice(records, size)):
-        first = start + count
-        path = folder / f"{name}-{first:010d}-{first + len(batch) - 1:010d}{BATCH_SUFFIX}"
-        _write_batch(path, batch)
-        count += len(batch)
+def _write_generated(
+    generator: Generator, numbers: range, folder: Path, confirmations: Path, size: int
+) -> Iterator[str]:
+    """Write transactions and confirmations; say how many there are."""
+    sweep(confirmations)
+    batches = files = truths = frauds = 0
+    for batch in _batches(folder, generator.name, map(generator.transaction, numbers), numbers.start, size):
         batches += 1
-        progress.show(f"{count:,} transactions …")
-    return count, batches
+        after = generator.event(batch.start - 1).at if batch.start else datetime.min
+        due = generator.confirmations(after, generator.event(batch.stop - 1).at)
+        if due:
+            path = confirmations / f"{_stem(generator.name, batch)}{CONFIRMATIONS_SUFFIX}"
+            _put(path, "\n".join([CONFIRMATION_COLUMNS, *map(str, due), ""]).encode("ascii"))
+            files += 1
+        truths += len(due)
+        frauds += sum(truth.is_fraud for truth in due)
+    yield f"{len(numbers):,} transactions in {batches:,} batches → {folder}"
+    yield f"{truths:,} confirmations ({frauds:,} frauds) in {files:,} files → {confirmations}"
 
 
-def _write_batch(path: Path, batch: list[dict[str, Any]]) -> None:
-    lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in batch).encode("ascii")
+def _batches(folder: Path, name: str, records: Iterable[dict[str, Any]], start: int, size: int) -> Iterator[range]:
+    """Cut the records into batches, named by their source and their range, and write them."""
+    progress, records, first = Progress(), iter(records), start
+    while batch := list(islice(records, size)):
+        numbers = range(first, first + len(batch))
+        lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in batch)
+        _put(folder / f"{_stem(name, numbers)}{BATCH_SUFFIX}", lines.encode("ascii"))
+        yield numbers
+        first = numbers.stop
+        progress.show(f"{first - start:,} transactions …")
+
+
+def _stem(name: str, numbers: range) -> str:
+    return f"{name}-{numbers[0]:010d}-{numbers[-1]:010d}"
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file, unless it is there with this content."""
     try:
-        if path.stat().st_size == len(lines) and path.read_bytes() == lines:
+        if path.stat().st_size == len(content) and path.read_bytes() == content:
             return
     except OSError:
         # Not there, or not readable: write it, and let the writing say what is wrong.
         pass
-    write_whole(path, [lines])
+    write_whole(path, [content])
 
 
-def _write_csv(source: Path, folder: Path, size: int) -> Counts:
+def _write_csv(source: Path, folder: Path, size: int) -> Iterator[str]:
     """Pass a CSV through. Its batches are named by its content: another file never takes their names."""
     try:
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
         # Bytes that are not UTF-8 survive as lone surrogates: the logger rejects their lines, not the file.
         with source.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            return _write(folder, f"csv-{digest}", _rows(lines, source), 0, size)
+            counts = [len(batch) for batch in _batches(folder, f"csv-{digest}", _rows(lines, source), 0, size)]
     except OSError as error:
         raise JobError(f"cannot read TRANSACTIONS_CSV {source}: {error.strerror}") from None
     except csv.Error as error:
         raise JobError(f"TRANSACTIONS_CSV {source} is not a CSV that can be read: {error}") from None
+    yield f"{sum(counts):,} transactions in {len(counts):,} batches → {folder}"
 
 
 def _rows(lines: TextIO, source: Path) -> Iterator[dict[str, Any]]:

@@ -1,26 +1,29 @@
-"""Where an extract goes: an S3 object or a file, replaced whole when all is there, or left as it was."""
+"""Where an extract goes: S3 objects or files, each replaced whole when all of it is there, or left as it was."""
 
 from __future__ import annotations
 
 import os
 import uuid
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from fraud.job import JobError, SettingError
 
-__all__ = ["FileTarget", "S3Target", "Target", "check_target", "make_target", "part_size"]
+__all__ = ["FileTarget", "S3Target", "Store", "Target", "beside", "name_of", "part_size"]
 
 MIB = 1024 * 1024
 SMALLEST_PART, LARGEST_PART = 5 * MIB, 5 * 1024 * MIB
 PARTS_PER_SIZE = 900
 UPLOADS_AT_ONCE = 3
 ABANDONED_AFTER = timedelta(days=1)
+# Credentials that may only write are told so of any object, and a missing one is "forbidden" to them.
+NOT_TO_BE_READ = frozenset({"NoSuchKey", "404", "AccessDenied", "403"})
 
 
 class Target(Protocol):
@@ -42,15 +45,64 @@ class Target(Protocol):
         """Leave what was there, and nothing else."""
 
 
-def check_target(where: str) -> None:
-    """Refuse a name that is no target, before any work is done."""
-    _parse(where)
-
-
-def make_target(where: str) -> Target:
-    """The target, not opened yet, that ``where`` names: ``s3://bucket/key``, ``file:///path`` or a path."""
+def name_of(where: str) -> str:
+    """The name of an object or a file, without what it lies in."""
     named = _parse(where)
-    return FileTarget(named) if isinstance(named, Path) else S3Target(*named)
+    return named.name if isinstance(named, Path) else named[1].rpartition("/")[2]
+
+
+def beside(where: str, *names: str) -> str:
+    """The address of something beside ``where``, or in a folder beside it."""
+    if where.startswith("file://"):
+        names = tuple(map(quote, names))
+    if "://" in where:
+        return "/".join((where.rpartition("/")[0], *names))
+    return str(Path(where).parent.joinpath(*names))
+
+
+class Store:
+    """The file system, and the S3 that the ``AWS_*`` variables name: one client for all of its objects."""
+
+    def __init__(self) -> None:
+        self._client: Any = None
+
+    def target(self, where: str) -> Target:
+        """The target, not opened yet, that ``where`` names: ``s3://bucket/key``, ``file:///path`` or a path."""
+        named = _parse(where)
+        return FileTarget(named) if isinstance(named, Path) else S3Target(self._s3, *named)
+
+    def read(self, where: str) -> bytes | None:
+        """What is there; None where nothing is, or nothing that these credentials may read."""
+        named = _parse(where)
+        if isinstance(named, Path):
+            return named.read_bytes() if named.is_file() else None
+        found = self._ask("get_object", *named)
+        return None if found is None else bytes(found["Body"].read())
+
+    def length(self, where: str) -> int | None:
+        """How many bytes are there; None as for ``read``."""
+        named = _parse(where)
+        if isinstance(named, Path):
+            return named.stat().st_size if named.is_file() else None
+        found = self._ask("head_object", *named)
+        return None if found is None else int(found["ContentLength"])
+
+    def _s3(self) -> Any:
+        self._client = self._client or _client()
+        return self._client
+
+    def _ask(self, method: str, bucket: str, key: str) -> dict[str, Any] | None:
+        from botocore.exceptions import ClientError
+
+        try:
+            answer: dict[str, Any] = getattr(self._s3(), method)(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if str(error.response.get("Error", {}).get("Code", "")) in NOT_TO_BE_READ:
+                return None
+            raise _explained(error, self._s3(), bucket, key) from None
+        except Exception as error:
+            raise _explained(error, self._client, bucket, key) from None
+        return answer
 
 
 def _parse(where: str) -> Path | tuple[str, str]:
@@ -132,7 +184,8 @@ class S3Target:
     travel in threads while the next one fills; at most three do, so memory does not grow with the object.
     """
 
-    def __init__(self, bucket: str, key: str) -> None:
+    def __init__(self, connect: Callable[[], Any], bucket: str, key: str) -> None:
+        self._connect = connect
         self._bucket, self._key = bucket, key
         self._number = 1
         self._buffer, self._filled = bytearray(part_size(1)), 0
@@ -140,15 +193,13 @@ class S3Target:
         self._parts: list[dict[str, Any]] = []
         self._travelling: deque[Future[tuple[dict[str, Any], bytearray]]] = deque()
         self._client: Any = None
-        self._endpoint = "S3"
         self._threads = ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="upload")
         self._upload: Future[str] | None = None
 
     def open(self) -> None:
         """Open the upload."""
         try:
-            self._client = _client()
-            self._endpoint = self._client.meta.endpoint_url
+            self._client = self._connect()
             self._abort_abandoned()
             # In a thread, and with a place for its name before it starts: a signal at any moment must not lose it.
             self._upload = Future()
@@ -199,7 +250,8 @@ class S3Target:
     def _create(self, upload: Future[str]) -> None:
         target = {"Bucket": self._bucket, "Key": self._key}
         try:
-            upload.set_result(self._client.create_multipart_upload(**target, ContentType="text/csv")["UploadId"])
+            kind = "application/json" if self._key.endswith(".json") else "text/csv"
+            upload.set_result(self._client.create_multipart_upload(**target, ContentType=kind)["UploadId"])
         except Exception as error:
             upload.set_exception(error)
 
@@ -247,26 +299,31 @@ class S3Target:
             return
 
     def _explain(self, error: Exception) -> JobError:
-        """An error of botocore as one line that says what and what to do."""
-        from botocore import exceptions
+        return _explained(error, self._client, self._bucket, self._key)
 
-        where = f"s3://{self._bucket}/{self._key}"
-        kept = f"{where} is left as it was"
-        if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-            return JobError(f"no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; {kept}")
-        if isinstance(error, exceptions.ClientError):
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code == "NoSuchBucket":
-                hint = "create it, or correct EXTRACTOR_TARGET"
-                return JobError(f"the bucket {self._bucket} does not exist on {self._endpoint}: {hint}")
-            if code in {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403"}:
-                hint = "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or grant them this bucket"
-                return JobError(f"{self._endpoint} refused the S3 credentials ({code}): {hint}; {kept}")
-            return JobError(f"{self._endpoint} answered {code or error} to {error.operation_name}; {kept}")
-        if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
-            hint = "is it running, and is AWS_ENDPOINT_URL right?"
-            return JobError(f"cannot reach S3 on {self._endpoint} ({type(error).__name__}): {hint} {kept}")
-        return JobError(f"S3 on {self._endpoint} failed: {type(error).__name__}: {error}; {kept}")
+
+def _explained(error: Exception, client: Any, bucket: str, key: str) -> JobError:
+    """An error of botocore as one line that says what and what to do."""
+    from botocore import exceptions
+
+    endpoint = client.meta.endpoint_url if client else "S3"
+    where = f"s3://{bucket}/{key}"
+    kept = f"{where} is left as it was"
+    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
+        return JobError(f"no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; {kept}")
+    if isinstance(error, exceptions.ClientError):
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code == "NoSuchBucket":
+            hint = "create it, or correct EXTRACTOR_TARGET"
+            return JobError(f"the bucket {bucket} does not exist on {endpoint}: {hint}")
+        if code in {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403"}:
+            hint = "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or grant them this bucket"
+            return JobError(f"{endpoint} refused the S3 credentials ({code}): {hint}; {kept}")
+        return JobError(f"{endpoint} answered {code or error} to {error.operation_name}; {kept}")
+    if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
+        hint = "is it running, and is AWS_ENDPOINT_URL right?"
+        return JobError(f"cannot reach S3 on {endpoint} ({type(error).__name__}): {hint} {kept}")
+    return JobError(f"S3 on {endpoint} failed: {type(error).__name__}: {error}; {kept}")
 
 
 def _client() -> Any:
@@ -282,7 +339,7 @@ def _client() -> Any:
         connect_timeout=10,
         read_timeout=60,
         retries={"mode": "standard", "total_max_attempts": 4},
-        max_pool_connections=UPLOADS_AT_ONCE + 1,
+        max_pool_connections=2 * UPLOADS_AT_ONCE,
         # Optional checksums are refused by many compatible servers; over HTTP the signature covers the body.
         request_checksum_calculation=os.environ.get("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
     )

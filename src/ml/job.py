@@ -13,6 +13,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from registry.errors import RegistryError
+
 __all__ = ["JobError", "Progress", "SettingError", "Stopped", "flag", "log_progress", "run", "text", "whole_number"]
 
 Progress = Callable[[str], None]
@@ -86,7 +88,7 @@ def run(main: Callable[[], None]) -> NoReturn:
         main()
         sys.stdout.flush()
         code = 0
-    except JobError as failure:
+    except (JobError, RegistryError) as failure:
         print(f"error: {' '.join(str(failure).split())}", file=sys.stderr)
         code = failure.exit_code
     except Stopped:

@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from catalog.names import MODEL
+from catalog.classifier import Classifier, ModelError
+from catalog.names import ALIAS, MODEL
+from catalog.registered import CLASSIFIER
 from ml.dataset import Rows, read_manifest, read_rows
 from ml.job import JobError, Progress, log_progress, run, text
-from ml.registry import Registered, load_champion
 from ml.settings import DATA, Settings
 from ml.storage import MissingObjectError, Storage, parse
+from registry.model import Registered
+from registry.tracking import Tracking
 
 __all__ = ["main", "parquet", "score", "top"]
 
@@ -53,10 +56,11 @@ def score(settings: Settings, storage: Storage, address: str, target: str, progr
     """Score the products at `address` (a manifest of cleaning, or a Parquet file); the line that sums it up.
 
     Raises:
-        JobError: There is no champion or no data, or a server does not answer; nothing has been written then.
+        JobError: There is no champion or no data, or S3 does not answer; nothing has been written then.
+        RegistryError: MLflow does not answer.
     """
     source = _source(storage, address)
-    champion = load_champion(settings)
+    champion = _champion(settings)
     if known := _known(storage, target, source, champion):
         return f"nothing to do: {known} has the scores of {source.object} by version {champion.version}"
     rows = read_rows(storage, source.object, source.sha256)
@@ -74,6 +78,20 @@ def top(probabilities: npt.NDArray[np.float64], places: int) -> npt.NDArray[np.i
     return np.argsort(-probabilities, axis=1, kind="stable")[:, :places]
 
 
+def _champion(settings: Settings) -> Registered[Classifier]:
+    """The model that is promoted now."""
+    tracking = Tracking(settings.tracking_uri, CLASSIFIER)
+    version = tracking.champion()
+    if version is None:
+        raise JobError(f"no version of {MODEL} has the alias {ALIAS!r}: run train first")
+    try:
+        return tracking.load(version)
+    except ModelError as error:
+        raise JobError(
+            f"version {version.version} of {MODEL} is damaged: {error}; run train with TRAIN_FORCE=1"
+        ) from None
+
+
 def _source(storage: Storage, address: str) -> Source:
     """What an address names: a manifest is followed."""
     if address.endswith(".json"):
@@ -82,12 +100,12 @@ def _source(storage: Storage, address: str) -> Source:
     return Source(address, hashlib.sha256(storage.get(address)).hexdigest())
 
 
-def _name(source: Source, champion: Registered) -> str:
+def _name(source: Source, champion: Registered[Classifier]) -> str:
     identity = f"{source.sha256} {champion.run_id} {champion.version}"
     return f"scores-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parquet"
 
 
-def _known(storage: Storage, target: str, source: Source, champion: Registered) -> str:
+def _known(storage: Storage, target: str, source: Source, champion: Registered[Classifier]) -> str:
     """The object that has these scores already, whole; empty where there is none."""
     where = f"{target}/{_name(source, champion)}"
     try:
@@ -104,12 +122,12 @@ def _known(storage: Storage, target: str, source: Source, champion: Registered) 
         raise JobError(f"{target}/manifest.json is not of scores: name another place by SCORING_TARGET") from None
 
 
-def parquet(rows: Rows, champion: Registered, progress: Progress) -> bytes:
+def parquet(rows: Rows, champion: Registered[Classifier], progress: Progress) -> bytes:
     """The scores as a Parquet file: equal input gives equal bytes."""
     from arro3.core import Array, Table
     from arro3.io import write_parquet
 
-    labels = champion.classifier.labels
+    labels = champion.model.labels
     places = PLACES[: len(labels)]
     probabilities = np.concatenate(list(_probabilities(rows, champion, progress)) or [np.empty((0, len(labels)))])
     best = top(probabilities, len(places))
@@ -125,14 +143,16 @@ def parquet(rows: Rows, champion: Registered, progress: Progress) -> bytes:
     return file.getvalue()
 
 
-def _probabilities(rows: Rows, champion: Registered, progress: Progress) -> Iterator[npt.NDArray[np.float64]]:
+def _probabilities(
+    rows: Rows, champion: Registered[Classifier], progress: Progress
+) -> Iterator[npt.NDArray[np.float64]]:
     texts = rows.texts()
     for begin in range(0, len(texts), BATCH):
-        yield champion.classifier.predict_proba(texts[begin : begin + BATCH])
+        yield champion.model.predict_proba(texts[begin : begin + BATCH])
         progress(f"{min(begin + BATCH, len(texts)):,} of {len(texts):,} scored")
 
 
-def _manifest(source: Source, champion: Registered, where: str, rows: int, body: bytes) -> dict[str, Any]:
+def _manifest(source: Source, champion: Registered[Classifier], where: str, rows: int, body: bytes) -> dict[str, Any]:
     return {
         "rows": rows,
         "sha256": hashlib.sha256(body).hexdigest(),

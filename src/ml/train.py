@@ -16,7 +16,7 @@ def main() -> None:
     # The libraries take a second or two to load: a wrong setting is known before.
     from ml.training import train
 
-    print(train(settings, progress=progress).line())
+    print(train(settings, progress=progress))
 
 
 if __name__ == "__main__":

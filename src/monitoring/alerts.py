@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["RETRAIN", "PayloadError", "wanted"]
+from monitoring.settings import CATALOG
 
-# The label, and its value, by which a rule asks for a retraining; and the label that says of which version.
-ACTION, RETRAIN, VERSION = "action", "retrain", "version"
+__all__ = ["RETRAIN", "PayloadError", "Wish", "wanted"]
+
+# The label, and its value, by which a rule asks for a retraining; and those that say of which project's model, the
+# catalogue's where there is none, and of which version.
+ACTION, RETRAIN, PROJECT, VERSION = "action", "retrain", "project", "version"
 FIRING, RESOLVED = "firing", "resolved"
 NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
@@ -18,13 +22,21 @@ class PayloadError(Exception):
     """It is not what Alertmanager sends; says what is missing."""
 
 
-def wanted(body: bytes) -> int | None:
-    """The version of the model that is to be retrained, by the alerts that fire; None where none asks for it.
+@dataclass(frozen=True, order=True)
+class Wish:
+    """A retraining that is asked for: of which project's model, and of which version."""
 
-    Of several it is the newest: an alert about an older one only has not ended yet.
+    project: str
+    version: int
+
+
+def wanted(body: bytes) -> Wish | None:
+    """The retraining that the alerts which fire ask for; None where none does.
+
+    Of several versions it is the newest: an alert about an older one only has not ended yet.
 
     Raises:
-        PayloadError: It is not what Alertmanager sends.
+        PayloadError: It is not what Alertmanager sends, or asks for several projects at once.
     """
     try:
         payload = json.loads(body)
@@ -33,12 +45,14 @@ def wanted(body: bytes) -> int | None:
     alerts = payload.get("alerts") if isinstance(payload, dict) else None
     if not isinstance(alerts, list):
         raise PayloadError("there is no list of alerts")
-    versions = [each for each in map(_version, alerts) if each is not None]
-    return max(versions, default=None)
+    wishes = [each for each in map(_wish, alerts) if each is not None]
+    if len({each.project for each in wishes}) > 1:
+        raise PayloadError("the alerts are of several projects, which a route has to group by")
+    return max(wishes, default=None)
 
 
-def _version(alert: Any) -> int | None:
-    """The version that an entry asks a retraining of, where it does so now."""
+def _wish(alert: Any) -> Wish | None:
+    """What an entry asks for, where it does so now."""
     if not isinstance(alert, dict) or alert.get("status") not in (FIRING, RESOLVED):
         raise PayloadError("an alert is neither firing nor resolved")
     labels = alert.get("labels")
@@ -49,4 +63,4 @@ def _version(alert: Any) -> int | None:
     version = labels.get(VERSION)
     if not isinstance(version, str) or not NUMBER.fullmatch(version):
         raise PayloadError("an alert that asks for a retraining does not say of which version of the model")
-    return int(version)
+    return Wish(str(labels.get(PROJECT) or CATALOG), int(version))

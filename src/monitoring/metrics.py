@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from monitoring.queue import Queue
 from monitoring.retraining import Outcome
+from monitoring.settings import CATALOG
 from monitoring.source import Source
 from monitoring.verdict import Latest
 
@@ -19,69 +20,76 @@ __all__ = ["Metrics"]
 class Metrics:
     """All metrics of this program.
 
+    Args:
+        drift: What is found of drift, by project: what the names of its metrics begin with.
+        queue: What is found of the queue, which is the catalogue's.
+
     Attributes:
         registry: What is asked for them.
     """
 
-    def __init__(self, drift: Source[Latest], queue: Source[Queue]) -> None:
+    def __init__(self, drift: Mapping[str, Source[Latest]], queue: Source[Queue]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self.registry.register(_Sources(drift, queue))
         told = "Wishes for a retraining, by what became of them."
-        self._retrainings = Counter("catalog_retrainings", told, ["outcome"], registry=self.registry)
-        for outcome in Outcome:
-            self._retrainings.labels(outcome)
+        self._retrainings: dict[str, Counter] = {}
+        for project, source in drift.items():
+            self.registry.register(_Project(project, source, queue if project == CATALOG else None))
+            self._retrainings[project] = Counter(f"{project}_retrainings", told, ["outcome"], registry=self.registry)
+            for outcome in Outcome:
+                self._retrainings[project].labels(outcome)
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, project: str, outcome: Outcome) -> None:
         """One more wish for a retraining came to this."""
-        self._retrainings.labels(outcome).inc()
+        self._retrainings[project].labels(outcome).inc()
 
 
-class _Sources(Collector):
-    """What the sources have found. What is away is left out, so that Prometheus knows that nothing is known."""
+class _Project(Collector):
+    """What the sources of a project have found. What is away is left out, so that Prometheus knows of nothing known."""
 
-    def __init__(self, drift: Source[Latest], queue: Source[Queue]) -> None:
-        self._drift, self._queue = drift, queue
+    def __init__(self, name: str, drift: Source[Latest], queue: Source[Queue] | None) -> None:
+        self._name, self._drift, self._queue = name, drift, queue
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield from self._sources()
         if (latest := self._drift.current()) is not None:
-            yield from _drift(latest)
-        if (queue := self._queue.current()) is not None:
+            yield from _drift(f"{self._name}_drift", latest)
+        if self._queue and (queue := self._queue.current()) is not None:
             yield from _queue(queue)
 
     def _sources(self) -> Iterator[GaugeMetricFamily]:
-        up = _gauge("catalog_monitor_up", "1 where the last look at it succeeded, and is no old one.", "source")
+        up = _gauge(f"{self._name}_monitor_up", "1 where the last look at it succeeded, and is no old one.", "source")
         last = "When the last look at it was that succeeded; 0 for never."
-        succeeded = _gauge("catalog_monitor_last_success_timestamp_seconds", last, "source")
-        for source in (self._drift, self._queue):
-            up.add_metric([source.name], float(source.up()))
-            succeeded.add_metric([source.name], source.seen.succeeded)
+        succeeded = _gauge(f"{self._name}_monitor_last_success_timestamp_seconds", last, "source")
+        for label, source in (("drift", self._drift), ("queue", self._queue)):
+            if source:
+                up.add_metric([label], float(source.up()))
+                succeeded.add_metric([label], source.seen.succeeded)
         yield from (up, succeeded)
 
 
-def _drift(latest: Latest) -> Iterator[GaugeMetricFamily]:
+def _drift(name: str, latest: Latest) -> Iterator[GaugeMetricFamily]:
     verdict = latest.verdict
-    ran = _gauge("catalog_drift_last_run_timestamp_seconds", "When the last verdict was given; 0 for never.")
+    ran = _gauge(f"{name}_last_run_timestamp_seconds", "When the last verdict was given; 0 for never.")
     ran.add_metric([], verdict.at.timestamp() if verdict else 0)
-    looked = _gauge("catalog_drift_last_look_timestamp_seconds", "When somebody looked last; 0 for never.")
+    looked = _gauge(f"{name}_last_look_timestamp_seconds", "When somebody looked last; 0 for never.")
     looked.add_metric([], latest.looked.timestamp() if latest.looked else 0)
     yield from (ran, looked)
     if verdict is None:
         return
-    version = _gauge("catalog_drift_model_version", "The version of the model that it is about.")
+    version = _gauge(f"{name}_model_version", "The version of the model that it is about.")
     version.add_metric([], verdict.version)
-    rows = _gauge("catalog_drift_rows", "Different listings in each sample.", "sample")
+    rows = _gauge(f"{name}_rows", "How many listings, or cards, each sample has.", "sample")
     for sample, count in verdict.rows.items():
         rows.add_metric([sample], count)
-    score = _gauge("catalog_drift_score", "How much the samples differ.", "part")
-    threshold = _gauge("catalog_drift_threshold", "What the score must pass to count as drift.", "part")
-    detected = _gauge("catalog_drift_detected", "1 where it does, by the version of the model.", "part", "version")
-    for name, part in verdict.parts.items():
-        score.add_metric([name], part.score)
-        threshold.add_metric([name], part.threshold)
-        detected.add_metric([name, str(verdict.version)], float(part.detected))
+    score = _gauge(f"{name}_score", "How much the samples differ.", "part")
+    threshold = _gauge(f"{name}_threshold", "What the score must pass to count as drift.", "part")
+    detected = _gauge(f"{name}_detected", "1 where it does, by the version of the model.", "part", "version")
+    for part, said in verdict.parts.items():
+        score.add_metric([part], said.score)
+        threshold.add_metric([part], said.threshold)
+        detected.add_metric([part, str(verdict.version)], float(said.detected))
     yield from (version, rows, score, threshold, detected)
 
 

@@ -19,9 +19,13 @@ __all__ = ["Airflow", "AirflowError", "Answer", "Outcome"]
 
 # Seconds for one answer of Airflow.
 PATIENCE = 5.0
+Runs = Sequence[dict[str, Any]]
+"""What Airflow says of runs."""
 ACTIVE, DEAD = frozenset({"queued", "running"}), "failed"
-# So many of the newest runs are looked at.
+# So many of the newest runs are looked at; of those of a schedule, which nobody has asked for, only what is under way.
 NEWEST = 50
+ASKED_FOR = f"run_type=manual&order_by=-run_after&limit={NEWEST}"
+UNDER_WAY = "state=queued&state=running&limit=1"
 
 
 class AirflowError(JobError):
@@ -63,6 +67,7 @@ class Airflow:
         password: That user's.
         dag: The DAG's id.
         pause: No run is asked for within this time after another one was.
+        setting: The variable that names the DAG.
     """
 
     url: str = field(repr=False)
@@ -70,12 +75,13 @@ class Airflow:
     password: str = field(repr=False)
     dag: str
     pause: timedelta
+    setting: str = "RETRAIN_DAG"
 
     def retrain(self, version: int) -> Answer:
         """Start a run that trains anew what has this version.
 
-        None is started where the version has a run that did not fail, another run is under way, or one began a short
-        time ago. A version whose runs have all failed gets one more.
+        None is started where the version has a run that did not fail, another run is under way, or one that was asked
+        for began a short time ago. A version whose runs have all failed gets one more.
 
         Raises:
             AirflowError: Airflow does not answer, or refuses; nothing was started then.
@@ -86,8 +92,11 @@ class Airflow:
                 token = self._json(pool.request("POST", f"{self.url}/auth/token", json=login))["access_token"]
                 pool.headers = {"Authorization": f"Bearer {token}"}
                 dag = f"{self.url}/api/v2/dags/{self.dag}"
-                newest = self._json(pool.request("GET", f"{dag}/dagRuns?order_by=-run_after&limit={NEWEST}"))
-                return self._answer(pool, dag, f"retrain__v{version}", newest["dag_runs"])
+                asked_for, under_way = (
+                    self._json(pool.request("GET", f"{dag}/dagRuns?{which}"))["dag_runs"]
+                    for which in (ASKED_FOR, UNDER_WAY)
+                )
+                return self._answer(pool, dag, f"retrain__v{version}", asked_for, under_way)
             except HTTPError as error:
                 cause = error.reason if isinstance(error, MaxRetryError) else error
                 what = "answers too slowly" if isinstance(cause, ReadTimeoutError) else "does not answer"
@@ -96,19 +105,19 @@ class Airflow:
             except (KeyError, TypeError, ValueError):
                 raise AirflowError("what answers is no Airflow 3: correct AIRFLOW_URL") from None
 
-    def _answer(self, pool: urllib3.PoolManager, dag: str, wish: str, runs: Sequence[dict[str, Any]]) -> Answer:
-        """What becomes of a wish, after these runs, the newest first."""
+    def _answer(self, pool: urllib3.PoolManager, dag: str, wish: str, runs: Runs, under_way: Runs) -> Answer:
+        """What becomes of a wish, after these runs that somebody asked for, the newest first."""
         tries = {run["dag_run_id"]: int(found[1] or 1) for run in runs if (found := _try_of(wish, run["dag_run_id"]))}
         alive = next((run["dag_run_id"] for run in runs if run["dag_run_id"] in tries and run["state"] != DEAD), None)
         if alive is not None:
             return Answer(Outcome.REPEATED, alive)
         run_id = f"{wish}__try{max(tries.values()) + 1}" if tries else wish
-        outcome = self._reason_against(runs) or self._start(pool, dag, run_id)
+        outcome = self._reason_against(runs, under_way) or self._start(pool, dag, run_id)
         return Answer(outcome, run_id, next(iter(tries), ""))
 
-    def _reason_against(self, runs: Sequence[dict[str, Any]]) -> Outcome | None:
+    def _reason_against(self, runs: Runs, under_way: Runs) -> Outcome | None:
         """Why none is to be started now, of whatever wish."""
-        if any(run["state"] in ACTIVE for run in runs):
+        if any(run["state"] in ACTIVE for run in under_way):
             return Outcome.RUNNING
         last = max((datetime.fromisoformat(run["run_after"]) for run in runs), default=None)
         if last is not None and datetime.now(UTC) - last < self.pause:
@@ -136,7 +145,7 @@ class Airflow:
         if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise AirflowError(f"Airflow lets {self.user} not do it: correct AIRFLOW_USER and AIRFLOW_PASSWORD")
         if answer.status == HTTPStatus.NOT_FOUND:
-            raise AirflowError(f"Airflow knows no DAG {self.dag}: look at its import errors, or correct RETRAIN_DAG")
+            raise AirflowError(f"Airflow knows no DAG {self.dag}: look at its import errors, or correct {self.setting}")
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             raise AirflowError(f"Airflow refuses with HTTP {answer.status}: look at its log")
         return answer.json()

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import uvicorn
 from prometheus_client.exposition import choose_encoder
@@ -14,15 +15,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from monitoring.alerts import PayloadError, wanted
+from monitoring.alerts import PayloadError, Wish, wanted
 from monitoring.job import run
 from monitoring.metrics import Metrics
 from monitoring.queue import conninfo, read_queue
 from monitoring.retraining import Airflow, AirflowError, Outcome
-from monitoring.settings import MonitorSettings, latest, looked
+from monitoring.settings import MonitorSettings, Project, latest, looked
 from monitoring.source import Reporter, Source
 from monitoring.storage import Storage
-from monitoring.verdict import read_latest
+from monitoring.verdict import Latest, read_latest
 
 __all__ = ["Monitor", "main"]
 
@@ -47,19 +48,16 @@ class Monitor:
     def __init__(self, settings: MonitorSettings) -> None:
         storage = Storage(STORAGE_PATIENCE, tries=1)
         every, keep = settings.poll, settings.poll * KEPT_LOOKS
-        written = latest(settings.target), looked(settings.target)
-        self._sources = (
-            Source("drift", partial(read_latest, storage, *written), every, keep),
-            Source("queue", partial(read_queue, conninfo(settings.database_uri)), every, keep),
-        )
-        self._metrics = Metrics(*self._sources)
+        drift = {
+            each.name: Source(each.prefixed("drift"), partial(_verdict, storage, each), every, keep)
+            for each in settings.projects
+        }
+        queue = Source("queue", partial(read_queue, conninfo(settings.database_uri)), every, keep)
+        self._sources: tuple[Source[Any], ...] = (*drift.values(), queue)
+        self._metrics = Metrics(drift, queue)
         self._token = settings.token.encode()
-        login = settings.airflow_user, settings.airflow_password
-        self._airflow = Airflow(settings.airflow_url, *login, settings.dag, timedelta(seconds=settings.pause))
+        self._trainers = {each.name: Trainer(each, settings) for each in settings.projects}
         self._turn = asyncio.Lock()
-        self._reporter = Reporter("retraining")
-        # Runs that failed, so that each is counted once; a monitor that is started anew may count one again.
-        self._dead: set[str] = set()
         self.app = Starlette(
             routes=[
                 Route("/metrics", self.metrics),
@@ -95,34 +93,61 @@ class Monitor:
         if body is None:
             return _refusal(413, f"more than {LARGEST_BODY} bytes", {"Connection": "close"})
         try:
-            version = wanted(body)
+            wish = wanted(body)
         except PayloadError as error:
             return _refusal(400, f"{error}: send what Alertmanager's webhook sends")
-        return JSONResponse({"outcome": "nothing asked for"}) if version is None else await self._retrain(version)
+        if wish is None:
+            return JSONResponse({"outcome": "nothing asked for"})
+        if wish.project not in self._trainers:
+            return _refusal(400, f"the label project names none of {', '.join(self._trainers)}: correct the rule")
+        return await self._retrain(self._trainers[wish.project], wish)
 
-    async def _retrain(self, version: int) -> Response:
+    async def _retrain(self, trainer: Trainer, wish: Wish) -> Response:
         try:
             # One after the other: of two that come at once, the second one sees the run of the first.
             async with self._turn:
-                answer = await asyncio.to_thread(self._airflow.retrain, version)
+                answer = await asyncio.to_thread(trainer.airflow.retrain, wish.version)
         except AirflowError as error:
-            self._metrics.count(Outcome.FAILED)
-            self._reporter.fails(str(error))
+            self._metrics.count(wish.project, Outcome.FAILED)
+            trainer.reporter.fails(str(error))
             return _refusal(503, str(error))
-        self._bury(answer.dead)
-        self._metrics.count(answer.outcome)
-        print(f"retraining {answer.run_id}: {answer.outcome}", flush=True)
+        if trainer.buries(answer.dead):
+            self._metrics.count(wish.project, Outcome.FAILED)
+        self._metrics.count(wish.project, answer.outcome)
+        print(f"{trainer.what} {answer.run_id}: {answer.outcome}", flush=True)
         return JSONResponse({"outcome": answer.outcome, "run": answer.run_id})
 
-    def _bury(self, dead: str) -> None:
-        """Say and count, once, that a run failed."""
-        if dead:
-            self._reporter.fails(f"{dead} failed: look at its log in Airflow")
-        else:
-            self._reporter.works()
-        if dead and dead not in self._dead:
-            self._dead.add(dead)
-            self._metrics.count(Outcome.FAILED)
+
+class Trainer:
+    """Whom monitor asks for retrainings of a project's model, and what it has said of them.
+
+    Args:
+        project: The project.
+        settings: Where Airflow is.
+    """
+
+    def __init__(self, project: Project, settings: MonitorSettings) -> None:
+        login = settings.airflow_user, settings.airflow_password
+        pause = timedelta(seconds=settings.pause)
+        self.airflow = Airflow(settings.airflow_url, *login, project.dag, pause, project.setting)
+        self.what = project.prefixed("retraining")
+        self.reporter = Reporter(self.what)
+        # Runs that failed, so that each is counted once; a monitor that is started anew may count one again.
+        self._dead: set[str] = set()
+
+    def buries(self, dead: str) -> bool:
+        """Say that a run failed, or that none did; whether it is to be counted: once."""
+        if not dead:
+            self.reporter.works()
+            return False
+        self.reporter.fails(f"{dead} failed: look at its log in Airflow")
+        new = dead not in self._dead
+        self._dead.add(dead)
+        return new
+
+
+def _verdict(storage: Storage, project: Project) -> Latest:
+    return read_latest(storage, latest(project.target), looked(project.target))
 
 
 async def _body(request: Request) -> bytes | None:

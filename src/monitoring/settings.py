@@ -10,9 +10,12 @@ from urllib.parse import urlsplit
 from monitoring.job import SettingError, text, whole_number
 from monitoring.storage import parse
 
-__all__ = ["DriftSettings", "MonitorSettings", "latest", "looked"]
+__all__ = ["CATALOG", "DriftSettings", "MonitorSettings", "Project", "latest", "looked"]
 
+# The project that alerts are about which name none.
+CATALOG = "catalog"
 DATA, TARGET = "s3://catalog/clean/manifest.json", "s3://catalog/drift"
+FRAUD_TARGET = "s3://fraud-detection-2-bucket/drift"
 MLFLOW, AIRFLOW = "http://mlflow-server:5000", "http://airflow-webserver:8080"
 MONGODB = "mongodb://user:password@host:27017/catalog?authSource=admin"
 DATABASE = "postgresql://postgres:5432/mlops"
@@ -58,6 +61,38 @@ class DriftSettings:
 
 
 @dataclass(frozen=True)
+class Project:
+    """A project whose drift is watched.
+
+    Attributes:
+        name: What its metrics begin with, and its alerts' label `project`.
+        target: The folder on S3 where its drift job writes.
+        dag: The DAG that trains its model anew.
+        setting: The variable that says so.
+    """
+
+    name: str
+    target: str
+    dag: str
+    setting: str
+
+    def prefixed(self, what: str) -> str:
+        """What messages call a thing of the project; the catalogue's has no other name."""
+        return what if self.name == CATALOG else f"{self.name} {what}"
+
+    @classmethod
+    def read(cls, name: str, target: tuple[str, str], dag: str) -> Project:
+        """What the environment says of it: by a variable and its default, and by a variable alone.
+
+        Raises:
+            SettingError: The folder is none.
+        """
+        made = cls(name, text(*target).rstrip("/"), text(dag, name), dag)
+        parse(latest(made.target))
+        return made
+
+
+@dataclass(frozen=True)
 class MonitorSettings:
     """Where monitor listens, what it looks at, and whom it asks. Prints itself without what holds passwords."""
 
@@ -65,12 +100,11 @@ class MonitorSettings:
     port: int
     poll: int
     token: str = field(repr=False)
-    target: str
+    projects: tuple[Project, ...]
     database_uri: str = field(repr=False)
     airflow_url: str = field(repr=False)
     airflow_user: str
     airflow_password: str = field(repr=False)
-    dag: str
     pause: int
 
     @classmethod
@@ -80,21 +114,21 @@ class MonitorSettings:
         Raises:
             SettingError: A variable is missing or has a value that cannot be used.
         """
-        made = cls(
+        return cls(
             text("MONITOR_HOST", "127.0.0.1"),
             whole_number("MONITOR_PORT", 8001, least=1),
             whole_number("MONITOR_POLL", 15, least=1),
             _token(text("BIND_ADDRESS", "127.0.0.1")),
-            text("DRIFT_TARGET", TARGET).rstrip("/"),
+            (
+                Project.read(CATALOG, ("DRIFT_TARGET", TARGET), "RETRAIN_DAG"),
+                Project.read("fraud", ("DRIFT_FRAUD_TARGET", FRAUD_TARGET), "RETRAIN_FRAUD_DAG"),
+            ),
             text("ML_DATABASE_URI", DATABASE),
             _http("AIRFLOW_URL", AIRFLOW),
             text("AIRFLOW_USER", "admin"),
             text("AIRFLOW_PASSWORD", "admin"),
-            text("RETRAIN_DAG", "catalog"),
             whole_number("RETRAIN_PAUSE", 3600),
         )
-        parse(latest(made.target))
-        return made
 
 
 def latest(target: str) -> str:

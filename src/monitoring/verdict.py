@@ -45,7 +45,7 @@ class Verdict:
     Attributes:
         at: When it was.
         version: The version of the model that both samples belong to.
-        rows: How many different listings each sample has.
+        rows: How many different listings, or cards, each sample has.
         parts: What each comparison says.
         report: The address of its report.
     """
@@ -149,4 +149,4 @@ def _read(storage: Storage, address: str, parse: Callable[[bytes], Found]) -> Fo
     except MissingObjectError:
         return None
     except ValueError:
-        raise JobError(f"{address} is no verdict of the drift job: run drift again") from None
+        raise JobError(f"{address} is no verdict of the drift job: run that job again") from None

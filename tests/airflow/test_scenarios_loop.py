@@ -170,12 +170,10 @@ def reached_from_containers(airflow: Airflow) -> Iterator[str]:
         yield f"http://{host}:{port}"
 
 
-def build(user: Workspace) -> None:
+def build(user: Workspace, *services: str) -> None:
     """Make the images, which may take minutes."""
-    command, environment = (
-        [str(compose_binary()), "--profile", "*", "build", *BUILT],
-        {**os.environ, **user.environment},
-    )
+    command = [str(compose_binary()), "--profile", "*", "build", *services]
+    environment = {**os.environ, **user.environment}
     done = subprocess.run(command, cwd=user.folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -221,7 +219,7 @@ def stack(request: pytest.FixtureRequest, airflow: Airflow, tmp_path: Path) -> I
         named = {"COMPOSE_PROJECT_NAME": name, "GIGOGNE_ENGINE": request.param, "GIGOGNE_DATA_DIR": data}
         user = Workspace(folder, {**settings, **named}, patience=300)
         if in_docker:
-            build(user)
+            build(user, *BUILT)
         open_.callback(user.run, "down", "-v")
         yield open_.enter_context((by_containers if in_docker else by_processes)(user))
 

@@ -165,14 +165,14 @@ def _csv(deployed: Deployed) -> bytes:
 @pytest.mark.sandbox
 def test_the_reference_stack(fraud: Deployed) -> None:
     """The fraud project writes the same CSV to S3 as a DAG as it does by `gigogne run`; no server stays up."""
-    fraud.publish(select=["extractor_sql"], environment={"TRANSACTIONS": "400"})
+    fraud.publish(select=["extractor_sql"], environment={"TRANSACTIONS": "400", "DEMO_MODE": "1"})
     run = fraud.trigger()
     assert run.wait(150) == "success"
     assert "inserted" in str(run.xcom("logger_sql"))
     assert not fraud.beside.run("ps").stdout.count("running")
     by_airflow = _csv(fraud)
     fraud.beside.run("down", "-v")
-    ran = fraud.beside.run("run", "extractor_sql", TRANSACTIONS="400")
+    ran = fraud.beside.run("run", "extractor_sql", TRANSACTIONS="400", DEMO_MODE="1")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert by_airflow.count(b"\n") > 50 and by_airflow == _csv(fraud)
 

@@ -28,6 +28,7 @@ SECRETS = {
     "MINIO_ROOT_PASSWORD": "stack-secret",
     "MONGO_PASSWORD": "stack-secret",
     "POSTGRES_PASSWORD": "stack-secret",
+    "SCORER_USERS_FILE": str(REPOSITORY / "docker" / "fraud" / "scorer" / "users"),
 }
 
 

@@ -44,7 +44,7 @@ AIRFLOW = {
 }
 API = {"api": UP}
 MONITORING = {"alertmanager": UP, "grafana": UP, "monitor": UP, "prometheus": UP}
-FRAUD = {"simulator": DONE, "logger_sql": DONE, "extractor_sql": DONE}
+FRAUD = {"simulator": DONE, "logger_sql": DONE, "confirm": DONE, "extractor_sql": DONE, "scorer": UP}
 EVERYTHING = {**CATALOG, **API, **MONITORING, **AIRFLOW, **FRAUD, "example": DONE}
 
 

@@ -22,7 +22,7 @@ from gigogne.compose.binary import compose_binary
 pytestmark = pytest.mark.docker
 
 BUCKET, KEY = "fraud-detection-2-bucket", "data/validated.csv"
-JOBS = ("extractor_sql", "logger_sql", "simulator")
+JOBS = ("extractor_sql", "confirm", "logger_sql", "simulator")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def stack(workspace: Workspace) -> Iterator[Workspace]:
         "POSTGRES_PASSWORD": PASSWORD,
         "LOGGER_SQL_URI": f"postgresql://postgres:{ESCAPED}@postgres:5432/mlops",
         "TRANSACTIONS": "2000",
+        "DEMO_MODE": "1",
     }
     yield workspace
 

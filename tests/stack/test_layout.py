@@ -30,22 +30,29 @@ DOCKERFILES = sorted(
 IMAGES = {
     "api": "mlops-rakuten/api:latest",
     "cleaning": "mlops-rakuten/clean-data:latest",
+    "confirm": "mlops-fraud/confirm:latest",
     "drift": "mlops-rakuten/drift:latest",
+    "drift_fraud": "mlops-fraud/drift:latest",
     "example": "mlops-rakuten/example:latest",
     "extract": "mlops-rakuten/extract:latest",
     "extractor_sql": "mlops-fraud/extractor_sql:latest",
+    "logger_live": "mlops-fraud/logger_live:latest",
     "logger_sql": "mlops-fraud/logger_sql:latest",
     "ml-worker": "mlops-rakuten/ml-worker:latest",
     "mlflow-server": "mlops-rakuten/mlflow-server:latest",
     "monitor": "mlops-rakuten/monitor:latest",
+    "player": "mlops-fraud/player:latest",
+    "scorer": "mlops-fraud/scorer:latest",
     "simulator": "mlops-fraud/simulator:latest",
     "train": "mlops-rakuten/train:latest",
+    "train_fraud": "mlops-fraud/train_fraud:latest",
     "transform": "mlops-rakuten/transform:latest",
 }
 # What a file refuses to start on, when it is told to listen elsewhere.
 DEFAULTS = [
     ("api", "API_USERS_FILE"),
     ("db", "MONGO_PASSWORD"),
+    ("fraud", "SCORER_USERS_FILE"),
     ("mlflow", "MINIO_ROOT_PASSWORD"),
     ("monitoring", "GRAFANA_PASSWORD"),
 ]

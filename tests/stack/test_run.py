@@ -45,7 +45,7 @@ def stack(workspace: Workspace, tmp_path: Path) -> Iterator[Workspace]:
 
 def run(stack: Workspace, **environment: str) -> dict[str, Any]:
     """`gigogne run` of the fraud project; its summary."""
-    result = stack.run("run", "--json", "extractor_sql", **environment)
+    result = stack.run("run", "--json", "extractor_sql", DEMO_MODE="1", **environment)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr
     summary: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return summary
@@ -86,13 +86,15 @@ def test_a_bare_run_is_both_projects(stack: Workspace) -> None:
     found: dict[str, set[str]] = {}
     for step in json.loads(planned.stdout)["steps"]:
         found.setdefault(step["action"], set()).add(step["service"])
-    assert found["run"] == {"extract", "transform", "cleaning", "train", "simulator", "logger_sql", "extractor_sql"}
+    catalog = {"extract", "transform", "cleaning", "train"}
+    fraud = {"simulator", "logger_sql", "confirm", "extractor_sql", "train_fraud"}
+    assert found["run"] == catalog | fraud
     assert found["start"] == found["stop"] == {"minio", "mlflow-server", "mongodb", "postgres"}
 
 
 @pytest.mark.usefixtures("way")
 def test_twice_in_a_row_nothing_is_doubled(stack: Workspace) -> None:
-    """The three jobs move generated rows; a second run adds none, and the CSV is the same."""
+    """The jobs move generated rows; a second run adds none, and the CSV is the same."""
     first = run(stack, TRANSACTIONS="2000")
     assert "2,000 inserted" in said(first, "logger_sql") and "500 observations" in said(first, "extractor_sql")
     seen = look(stack, first)

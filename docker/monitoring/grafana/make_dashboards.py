@@ -8,195 +8,18 @@ It wants `pip install -e '.[test]'`. A test fails when the files are not what th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from grafana_foundation_sdk.builders import bargauge, common, dashboard, heatmap, prometheus, stat, timeseries
-from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.cog.variants import Dataquery
-from grafana_foundation_sdk.models import common as styles
 from grafana_foundation_sdk.models import dashboard as model
-from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
-from grafana_foundation_sdk.models.prometheus import PromQueryFormat
-
-from catalog.names import CATEGORIES
+from panels import SOURCE, Panels, alerts, bars, graph, number, page, per_second, quantile, spread, stacked, worded
 
 FOLDER = Path(__file__).parent / "dashboards"
-SOURCE = model.DataSourceRef(type_val="prometheus", uid="prometheus")
-Panels = Sequence[Builder[model.Panel]]
 # What people ask for, in the handlers that are chosen at the top: neither scrapes nor health checks.
 ASKED = 'job="api", handler!~"/metrics|/health/.*", handler=~"$handler"'
 FIRING = 'count(ALERTS{alertstate="firing"}) or vector(0)'
 DAY = 86400
-
-
-def per_second(metric: str, labels: str = "") -> str:
-    """The rate of a counter, over as long as Grafana finds right for what it shows."""
-    return f"rate({metric}{{{labels}}}[$__rate_interval])" if labels else f"rate({metric}[$__rate_interval])"
-
-
-def quantile(percent: int, buckets: str) -> str:
-    """The value that so many of 100 stay under."""
-    return f"histogram_quantile({percent / 100}, {buckets})"
-
-
-def queries(named: Mapping[str, str], *, instant: bool = False) -> list[Builder[Dataquery]]:
-    """Queries of Prometheus, by what their series are called."""
-    made: list[Builder[Dataquery]] = []
-    for letter, (legend, expression) in zip("ABCDEFGH", named.items(), strict=False):
-        query = prometheus.Dataquery().ref_id(letter).expr(expression).legend_format(legend).datasource(SOURCE)
-        made.append(query.instant() if instant else query.range())
-    return made
-
-
-def colored(first: str, limit: float | None = None) -> dashboard.ThresholdsConfig:
-    """One colour, and red from a limit on."""
-    steps = [model.Threshold(value=None, color=first)]
-    if limit is not None:
-        steps.append(model.Threshold(value=limit, color="red"))
-    return dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
-
-
-def number(title: str, expression: str, unit: str, says: str, *, limit: float | None = None) -> stat.Panel:
-    """One number, as it is now; red from the limit on."""
-    return (
-        stat.Panel()
-        .title(title)
-        .description(says)
-        .datasource(SOURCE)
-        .targets(queries({title: expression}, instant=True))
-        .unit(unit)
-        .thresholds(colored("text" if limit is None else "green", limit))
-        .color_mode(styles.BigValueColorMode.VALUE)
-        .graph_mode(styles.BigValueGraphMode.NONE)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .no_value("not known")
-        .height(4)
-        .span(4)
-    )
-
-
-def worded(panel: stat.Panel, meanings: Mapping[str, tuple[str, str]]) -> stat.Panel:
-    """The panel with words and colours in the place of some values."""
-    options = {value: model.ValueMappingResult(text=text, color=color) for value, (text, color) in meanings.items()}
-    return panel.mappings([model.ValueMap(options=options)])
-
-
-def graph(
-    title: str, unit: str, says: str, named: Mapping[str, str], *, limit: float | None = None
-) -> timeseries.Panel:
-    """Lines over time; a limit, where an alert has one, is drawn."""
-    panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(says)
-        .datasource(SOURCE)
-        .targets(queries(named))
-        .unit(unit)
-        .min(0)
-        .fill_opacity(10)
-        .show_points(styles.VisibilityMode.NEVER)
-        .legend(common.VizLegendOptions().show_legend(True).placement(styles.LegendPlacement.BOTTOM).calcs([]))
-        .tooltip(common.VizTooltipOptions().mode(styles.TooltipDisplayMode.MULTI).sort(styles.SortOrder.DESCENDING))
-        .height(8)
-        .span(8)
-    )
-    if limit is not None:
-        panel.thresholds(colored("green", limit))
-        panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(styles.GraphThresholdsStyleMode.DASHED))
-    return panel
-
-
-def stacked(title: str, unit: str, says: str, label: str, expression: str) -> timeseries.Panel:
-    """Areas over time, one on the other, for each value of a label."""
-    panel = graph(title, unit, says, {f"{{{{{label}}}}}": f"sum by ({label}) ({expression})"})
-    return panel.fill_opacity(40).stacking(common.StackingConfig().mode(styles.StackingMode.NORMAL).group("A"))
-
-
-def bars(title: str, says: str, label: str, expression: str) -> bargauge.Panel:
-    """Counts by a label, with the names of the categories for their codes."""
-    panel = (
-        bargauge.Panel()
-        .title(title)
-        .description(says)
-        .datasource(SOURCE)
-        .targets(queries({f"{{{{{label}}}}}": f"sort_desc({expression})"}, instant=True))
-        .unit("short")
-        .decimals(0)
-        .min(0)
-        .thresholds(colored("blue"))
-        .orientation(styles.VizOrientation.HORIZONTAL)
-        .display_mode(styles.BarGaugeDisplayMode.BASIC)
-        .height(8)
-        .span(8)
-    )
-    for code, name in CATEGORIES.items() if label == "code" else ():
-        panel.override_by_name(str(code), [model.DynamicConfigValue(id_val="displayName", value=f"{name} ({code})")])
-    return panel
-
-
-def spread(title: str, unit: str, says: str, buckets: str) -> heatmap.Panel:
-    """A histogram over time."""
-    query = prometheus.Dataquery().ref_id("A").expr(buckets).legend_format("{{le}}").datasource(SOURCE).range()
-    return (
-        heatmap.Panel()
-        .title(title)
-        .description(says)
-        .datasource(SOURCE)
-        .with_target(query.format(PromQueryFormat.HEATMAP))
-        .calculate(False)
-        .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").steps(32))
-        .y_axis(heatmap.YAxisConfig().unit(unit))
-        .height(8)
-        .span(8)
-    )
-
-
-def alerts() -> dashboard.Panel:
-    """What fires, and what is about to."""
-    states = {"firing": True, "pending": True, "error": True, "normal": False, "noData": False}
-    options = {"viewMode": "list", "groupMode": "default", "maxItems": 20, "sortOrder": 3, "datasource": "Prometheus"}
-    return (
-        dashboard.Panel()
-        .type("alertlist")
-        .title("Alerts")
-        .description("Each has a runbook: the command to type.")
-        .options({**options, "stateFilter": states})
-        .height(8)
-        .span(8)
-    )
-
-
-def page(uid: str, title: str, says: str, rows: Mapping[str, Panels]) -> dashboard.Dashboard:
-    """A dashboard of rows, with links to the other one and to the alerts."""
-    others = dashboard.DashboardLink("Catalogue").type(model.DashboardLinkType.DASHBOARDS).tags(["catalogue"])
-    rules = dashboard.DashboardLink("Alerts").type(model.DashboardLinkType.LINK).url("/alerting/list").icon("bolt")
-    made = (
-        dashboard.Dashboard(title)
-        .uid(uid)
-        .description(says)
-        .tags(["catalogue"])
-        .readonly()
-        .time("now-1h", "now")
-        .refresh("30s")
-        .timezone("browser")
-        .tooltip(model.DashboardCursorSync.CROSSHAIR)
-        .links([others.keep_time(True), rules])
-        .annotation(marks("Alerts", 'ALERTS{alertstate="firing"}', "red"))
-        .annotation(marks("Another model", "changes(api_model_version[$__rate_interval]) > 0", "blue"))
-    )
-    for name, panels in rows.items():
-        made.with_row(dashboard.Row(name))
-        for panel in panels:
-            made.with_panel(panel)
-    return made
-
-
-def marks(name: str, expression: str, color: str) -> dashboard.AnnotationQuery:
-    """Moments that are marked in every graph."""
-    return dashboard.AnnotationQuery().name(name).datasource(SOURCE).enable(True).icon_color(color).expr(expression)
-
 
 # What follows is the dashboards' contents, a row a function: a table, more or less, which the formatter would unfold.
 # fmt: off
@@ -204,12 +27,12 @@ def marks(name: str, expression: str, color: str) -> dashboard.AnnotationQuery:
 
 def api_now() -> Panels:
     """Is it up, is it right, is it fast?"""
-    failed = "max(job:http_requests_failed:ratio_rate5m) or vector(0)"
+    failed = 'max(job:http_requests_failed:ratio_rate5m{job="api"}) or vector(0)'
     slow = 'max(job_handler:http_request_duration_seconds:p95_5m{handler="/predict"})'
     return [
         worded(number("API", 'min(up{job="api"})', "none", "Whether Prometheus gets its metrics; TargetDown."),
                {"1": ("up", "green"), "0": ("down", "red")}),
-        number("Requests", "sum(job:http_requests:rate5m)", "reqps", "A second, of the last 5 minutes."),
+        number("Requests", 'sum(job:http_requests:rate5m{job="api"})', "reqps", "A second, of the last 5 minutes."),
         number("Failed", failed, "percentunit", "With a 5xx, of the last 5 minutes; ApiErrors.", limit=0.05),
         number("Slowest of 20", slow, "s", "p95 of /predict, of the last 5 minutes; ApiSlow.", limit=0.1),
         number("Waiting for MongoDB", "sum(api_outbox_waiting)", "short", "In the outbox; OutboxGrowing.", limit=1000),
@@ -328,6 +151,78 @@ def trainings() -> Panels:
     ]
 
 
+def fraud_now() -> Panels:
+    """Is the scorer up, is it right, is it fast, and does its model still fit?"""
+    slow = 'max(job_handler:http_request_duration_seconds:p95_5m{job="scorer", handler="/transactions"})'
+    drifted = "max(job_part_version:fraud_drift_in_service:bool)"
+    return [
+        worded(number("Scorer", 'max(up{job="scorer"})', "none", "Whether Prometheus gets its metrics; TargetDown."),
+               {"1": ("up", "green"), "0": ("away", "text")}),
+        worded(number("Version", "max(scorer_model_version)", "none",
+                      "Of fraud-detector, in service; FraudModelAbsent."), {"0": ("no model", "red")}),
+        number("Slowest of 20", slow, "s", "p95 of /transactions, of the last 5 minutes; ScorerSlow.", limit=0.1),
+        number("Alarms", "max(job:scorer_alarms:ratio_increase1h)", "percentunit",
+               "The share of the last hour's transactions that were called frauds."),
+        worded(number("Drift", drifted, "none", "By today's verdict on this version, of whichever part."),
+               {"0": ("as in the training", "green"), "1": ("drifted", "orange")}),
+        number("Alerts", FIRING, "none", "That fire now; NotificationsFail: nobody hears of them.", limit=1),
+    ]
+
+
+def scoring() -> Panels:
+    """Traffic, errors, latency; and what goes to PostgreSQL."""
+    asked = 'job="scorer", handler!~"/metrics|/health/.*"'
+    rate, failing = (per_second("http_requests_total", asked + more) for more in ("", ', status=~"5.."'))
+    duration = f"sum by (le) ({per_second('http_request_duration_seconds_bucket', asked)})"
+    history = f"sum by (le) ({per_second('scorer_history_seconds_bucket')})"
+    return [
+        stacked("By status", "reqps", "Requests a second.", "status", rate),
+        graph("Failed", "percentunit", "The share with a 5xx; ScorerErrors.",
+              {"failed": f"(sum({failing}) or vector(0)) / sum({rate})"}, limit=0.01),
+        stacked("Refused", "reqps", "Requests a second, by reason.", "reason", per_second("scorer_refused_total")),
+        graph("Latency", "s", "50, 95 and 99 of 100 requests are faster; ScorerSlow.",
+              {f"p{each}": quantile(each, duration) for each in (50, 95, 99)}, limit=0.1),
+        graph("A card's past", "s", "How long PostgreSQL takes to give it.",
+              {f"p{each}": quantile(each, history) for each in (50, 99)}),
+        graph("Waiting", "short", "Scored, kept, and not in PostgreSQL yet; ScorerSegmentsWaiting.",
+              {"transactions": "sum(scorer_segment_waiting)"}),
+    ]
+
+
+def scored() -> Panels:
+    """What it says of transactions, and what people say days later."""
+    scores = f"sum by (le) ({per_second('scorer_score_bucket')})"
+    return [
+        stacked("Transactions", "cps", "Scored a second, by whether they are called a fraud.", "is_fraud",
+                per_second("scorer_transactions_total")),
+        spread("Scores", "percentunit", "How likely a fraud transactions are.", scores),
+        stacked("Confirmations", "cps", "A second, by what became of them.", "outcome",
+                per_second("scorer_confirmations_total")),
+    ]
+
+
+def fraud_drift() -> Panels:
+    """The verdicts on drift, and what became of them."""
+    parts = {"Features": "data", "Scores moved": "score", "Alarms, times as many": "alarms"}
+    told = {"data": "FraudDataDrift", "score": "FraudScoreDrift", "alarms": "FraudAlarmDrift"}
+    kinds = {"score": "score", "drift above": "threshold"}
+    return [
+        *(graph(title, "none", f"Of the last week's cards against the model's reference; {told[part]}.",
+                {name: f'max(fraud_drift_{kind}{{part="{part}"}})' for name, kind in kinds.items()})
+          for title, part in parts.items()),
+        graph("Age of the verdict", "s", "And of the last look, with or without one; FraudDriftJobNotRun.",
+              {"verdict": "time() - max(fraud_drift_last_run_timestamp_seconds > 0)",
+               "look": "time() - max(fraud_drift_last_look_timestamp_seconds > 0)"}, limit=DAY / 8),
+        graph("Age of the model", "s", "Since it was registered; FraudModelStale, FraudModelLoadFails.",
+              {"age": "time() - max(scorer_model_created_timestamp_seconds > 0)",
+               "MLflow silent for": "time() - max(scorer_model_last_check_timestamp_seconds > 0)"}, limit=30 * DAY),
+        alerts(),
+        bars("Retrainings", "What became of the alerts that asked for one, in the time shown; FraudRetrainingFails, "
+             "FraudRegistryNotAnswering.", "outcome",
+             "sum by (outcome) (increase(fraud_retrainings_total[$__range]))").span(24).height(6),
+    ]
+
+
 # fmt: on
 
 
@@ -347,11 +242,18 @@ def dashboards() -> dict[str, dashboard.Dashboard]:
     )
     api = {"Now": api_now(), "Requests": requests(), "Predictions": predictions(), "Outbox and process": outbox()}
     of_model = {"Now": model_now(), "Drift": drift(), "Feedback": feedback(), "Trainings": trainings()}
+    fraud = {"Now": fraud_now(), "Scoring": scoring(), "What is scored": scored(), "Drift": fraud_drift()}
+    catalogue = "api_model_version"
     return {
-        "api.json": page("catalogue-api", "Catalogue API", "What it is asked, and how it answers.", api).with_variable(
-            handler
+        "api.json": page(
+            "catalogue-api", "Catalogue API", "What it is asked, and how it answers.", api, catalogue
+        ).with_variable(handler),
+        "fraud.json": page(
+            "fraud", "Fraud", "What is scored, and does the model still fit?", fraud, "scorer_model_version"
         ),
-        "model.json": page("catalogue-model", "Model and drift", "Which model, and does it still fit?", of_model),
+        "model.json": page(
+            "catalogue-model", "Model and drift", "Which model, and does it still fit?", of_model, catalogue
+        ),
     }
 
 

@@ -16,17 +16,18 @@ import requests
 from starlette.types import Message
 from tests.stack.api.conftest import Api, StartApi
 
-from api.app import create_app, guard
-from api.auth import Auth
-from api.limits import Rate
+from api.app import create_app
 from api.metrics import Metrics
 from api.model import Champion, Model
-from api.observing import Draining
-from api.users import Users
 from catalog.champion import Version
 from catalog.classifier import Classifier
 from catalog.names import CATEGORIES
 from catalog.text import clean
+from web.auth import Auth
+from web.guard import guard
+from web.limits import Rate
+from web.observing import Draining
+from web.users import Users
 
 JSON = {"Content-Type": "application/json"}
 POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -281,7 +282,7 @@ def test_a_failure_of_ours(classifiers: tuple[Classifier, Classifier]) -> None:
     metrics, draining = Metrics(), Draining()
     champion = Champion("http://127.0.0.1:9", 10, metrics)
     champion.model = Model(Version(1, "run", datetime.now(UTC), {}), classifiers[0], datetime.now(UTC))
-    auth = Auth(Users(), "", 30, limit=lambda client: 0.0)
+    auth = Auth(Users(), "", 30, realm="catalogue", limit=lambda client: 0.0)
     app = guard(create_app(champion, Broken(), auth, metrics, draining), Rate(10, 10), metrics, draining)
     body, sent = b'{"designation": "roman"}', list[Message]()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]

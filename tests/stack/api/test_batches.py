@@ -11,14 +11,14 @@ import pytest
 
 from api import predicting
 from api.app import create_app
-from api.auth import Auth
 from api.metrics import Metrics
 from api.model import Champion, Model
-from api.observing import Draining
 from api.predicting import MOST_BATCHES
-from api.users import Users
 from catalog.champion import Version
 from catalog.classifier import Classifier
+from web.auth import Auth
+from web.observing import Draining
+from web.users import Users
 
 BATCH = {"products": [{"designation": f"roman livre {number}"} for number in range(50)]}
 
@@ -39,7 +39,7 @@ def test_batches_wait_and_single_products_do_not(
     metrics, kept = Metrics(), Kept()
     champion = Champion("http://127.0.0.1:9", 10, metrics)
     champion.model = Model(Version(1, "run", datetime.now(UTC), {}), classifiers[0], datetime.now(UTC))
-    auth = Auth(Users(), "", 30, limit=lambda client: 0.0)
+    auth = Auth(Users(), "", 30, realm="catalogue", limit=lambda client: 0.0)
     app = create_app(champion, kept, auth, metrics, Draining())
 
     async def run() -> tuple[list[httpx2.Response], httpx2.Response, httpx2.Response]:

@@ -6,14 +6,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from tests.stack.api.conftest import Api, StandIn, StartApi
 
 from api.metrics import Metrics
-from api.model import Champion, Failure
-from catalog.champion import Registry, Version
+from api.model import Champion
+from catalog.champion import Registry
 from catalog.classifier import Classifier
 
 Two = tuple[Classifier, Classifier]
@@ -134,7 +134,7 @@ def test_a_model_that_cannot_be_fetched_is_not_fetched_at_each_look(registry: St
     registry.promote(classifiers[0])
     registry.missing = True
     champion = Champion(registry.url, 1000, Metrics())
-    reasons = {champion._look() for _ in range(5)}
+    reasons = {champion.look() for _ in range(5)}
     assert (registry.asked, registry.loaded, champion.model) == (5, 1, None)
     assert "refuses with HTTP 404" in reasons.pop() and not reasons
 
@@ -180,7 +180,7 @@ def test_the_watch_goes_on_whatever_happens(
     registry.promote(classifiers[0])
     monkeypatch.setattr(Registry, "champion", fails)
     with watching(registry) as champion:
-        until(lambda: champion.reason == "the registry cannot be read: ArithmeticError, see the log of the API")
+        until(lambda: champion.reason == "the registry cannot be read: ArithmeticError, see the log of the server")
         until(lambda: "secret of the house" in caplog.text)
         monkeypatch.undo()
         until(lambda: champion.model and not champion.reason)
@@ -203,18 +203,3 @@ def test_predictions_are_counted_for_two_versions() -> None:
     metrics.serves(3, 0.0)
     metrics.prediction(10, 0.5, 3)
     assert [counted(version) for version in (2, 3)] == [None, 1]
-
-
-@pytest.mark.parametrize("times", [1, 2, 5, 100, 10_000])
-def test_what_fails_is_tried_more_and_more_seldom(times: int) -> None:
-    """A version that cannot be loaded waits twice as long each time, up to five minutes; another one does not."""
-    made = datetime(2026, 11, 1, tzinfo=UTC)
-    version, other = Version(1, "a", made, {}), Version(2, "b", made + timedelta(1), {})
-    failure = Failure()
-    for _ in range(times):
-        failure = failure.again(version, "why")
-    pause = min(10 * 2 ** min(times, 20), 300)
-    assert failure.is_over(other, 10, now=failure.at)
-    assert not failure.is_over(version, 10, now=failure.at + pause - 1)
-    assert failure.is_over(version, 10, now=failure.at + pause + 1)
-    assert failure.again(other, "why").times == 1

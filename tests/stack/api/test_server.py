@@ -19,8 +19,9 @@ from pymongo import MongoClient
 from tests.stack.api.conftest import Api, StandIn, StartApi
 from tests.stack.conftest import ESCAPED, Run
 
-from api.settings import SettingError, Settings
+from api.settings import Settings
 from catalog.classifier import Classifier
+from web.settings import SettingError
 
 Two = tuple[Classifier, Classifier]
 CLIENTS = 8

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +133,24 @@ def test_a_model_that_cannot_be_had(
         assert champion is not None and (champion.number, champion.tags) == (3, {"a": "b"})
         with pytest.raises(error, match=said):
             registry.load(champion)
+
+
+def test_other_files_of_a_package_can_be_had(tmp_path: Path) -> None:
+    """By their paths in it, to the same paths in a folder; of one that is not in it nothing is written."""
+
+    def answer(path: str) -> Answer:
+        if "get-download-uri" in path:
+            return 200, json.dumps(PLACE).encode()
+        name = path.removeprefix("/api/2.0/mlflow-artifacts/artifacts/1/models/m-1/artifacts/")
+        return (200, name.encode()) if name != "code/none.py" else (404, told("RESOURCE_DOES_NOT_EXIST"))
+
+    version = Version(3, "r", datetime.now(UTC), {})
+    with answering(answer) as address, closing(Registry(address)) as registry:
+        registry.download(version, ["MLmodel", "classifier/reference.csv"], tmp_path)
+        with pytest.raises(RegistryError, match="refuses with HTTP 404"):
+            registry.download(version, ["code/none.py"], tmp_path)
+    files = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {name: name for name in ("MLmodel", "classifier/reference.csv")}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")

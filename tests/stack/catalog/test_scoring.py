@@ -11,11 +11,11 @@ from tests.stack.conftest import Run
 
 from catalog.classifier import Classifier
 from ml.dataset import Rows
-from ml.registry import Registered
 from ml.scoring import parquet, top
+from registry.model import Registered
 
 
-def champion(labels: list[int]) -> Registered:
+def champion(labels: list[int]) -> Registered[Classifier]:
     """A model that has learned how frequent codes are, and no word: each next one is twice as frequent."""
     intercept = np.log(2.0) * np.arange(len(labels), dtype=np.float32)
     return Registered(7, "r1", Classifier(np.array(labels), intercept, 1.0, ()))

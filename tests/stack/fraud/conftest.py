@@ -60,7 +60,9 @@ def new_database(postgres_url: str, template: str = "template1") -> Iterator[str
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), source)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(create)
-        yield f"{postgres_url.rpartition('/')[0]}/{name}"
+    yield f"{postgres_url.rpartition('/')[0]}/{name}"
+    # By a connection of its own: the test may have killed the server.
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 

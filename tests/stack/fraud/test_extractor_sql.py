@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from botocore.exceptions import ClientError
 from tests.stack.conftest import Run
+from tests.stack.fraud.conftest import new_database
 
-from fraud.extractor_sql import HEADER, SELECT
+from fraud.confirmations import Confirmation, Outcome, record
+from fraud.extracts import HEADER, HISTORY_HEADER, validated
 from fraud.targets import part_size
 from fraud.transactions import COLUMNS
 
 Query = Callable[[str, str], list[tuple[Any, ...]]]
 Start = Callable[..., "subprocess.Popen[str]"]
+Stored = Callable[..., bytes]
 KEY = "data/validated.csv"
 PREVIOUS = b"what an earlier run left"
 CONFIRMED = "SELECT count(*), count(fraud_confirmed) FROM fraud_detection_2_table"
 
 
 @pytest.fixture
-def stored(s3: Any) -> Callable[[], bytes]:
-    """What the object holds now; it starts as what an earlier run left."""
+def stored(s3: Any) -> Stored:
+    """What an object holds now, `validated.csv` say; that one starts as what an earlier version left, alone."""
     client = s3.client()
+    for found in client.list_objects_v2(Bucket=s3.bucket).get("Contents", []):
+        client.delete_object(Bucket=s3.bucket, Key=found["Key"])
     client.put_object(Bucket=s3.bucket, Key=KEY, Body=PREVIOUS)
 
-    def read() -> bytes:
-        body: bytes = client.get_object(Bucket=s3.bucket, Key=KEY)["Body"].read()
+    def read(name: str = "validated.csv") -> bytes:
+        body: bytes = client.get_object(Bucket=s3.bucket, Key=f"data/{name}")["Body"].read()
         return body
 
     return read
@@ -49,7 +59,7 @@ def uploads(s3: Any) -> Callable[[], int]:
 
     def count() -> int:
         found = client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads", [])
-        return sum(upload["Key"] == KEY for upload in found)
+        return len(found)
 
     return count
 
@@ -77,7 +87,7 @@ def multiply(database: str, rows: int) -> None:
         connection.execute(statement.encode())
 
 
-def test_confirmed_rows_become_a_csv(extract: Run, filled: str, query: Query, stored: Callable[[], bytes]) -> None:
+def test_confirmed_rows_become_a_csv(extract: Run, filled: str, query: Query, stored: Stored) -> None:
     """The id under an empty header, the columns, the truth as is_fraud; ordered by id; the rest stays out."""
     query(filled, "UPDATE fraud_detection_2_table SET fraud_confirmed = (id = 7) WHERE id IN (300, 7, 41)")
     query(filled, "UPDATE fraud_detection_2_table SET merchant = E'a \"b\", c\\nd' WHERE id = 41")
@@ -93,12 +103,109 @@ def test_confirmed_rows_become_a_csv(extract: Run, filled: str, query: Query, st
     assert re.fullmatch(r"2025-01-01 \d\d:\d\d:\d\d", rows[1][1])
 
 
-def test_no_confirmed_rows_are_a_header(extract: Run, stored: Callable[[], bytes]) -> None:
+def test_no_confirmed_rows_are_a_header(extract: Run, stored: Stored) -> None:
     """Nothing confirmed is a valid answer: a CSV with a header and no row."""
     done = extract()
     assert done.returncode == 0
     assert done.stdout.startswith("0 observations → ")
+    assert done.stderr.startswith("nothing is confirmed yet: give confirm a file (CONFIRMATIONS_CSV=…)")
     assert stored() == HEADER
+
+
+def matches(state: dict[str, Any], read: Stored, folder: str = "") -> bool:
+    """Whether the objects beside a state are those that it describes."""
+    told = [(state[name]["object"], state[name]["bytes"], state[name]["sha256"]) for name in ("validated", "history")]
+    bodies = {name: read(folder + name) for name, _, _ in told}
+    return told == [(name, len(body), hashlib.sha256(body).hexdigest()) for name, body in bodies.items()]
+
+
+def confirmed(database: str, source: str, *truths: tuple[str, bool, datetime]) -> Outcome:
+    """Confirm transactions."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        return record(connection, (Confirmation(number, truth, "x", at) for number, truth, at in truths), source=source)
+
+
+def test_beside_it_are_all_transactions_and_the_state(extract: Run, filled: str, query: Query, stored: Stored) -> None:
+    """The history has every transaction, card by card in the order of time; the state says what both hold."""
+    order = "SELECT trans_num, cc_num, trans_date_trans_time FROM fraud_detection_2_table"
+    rows = sorted(query(filled, order), key=lambda row: (row[1], row[2], row[0]))
+    first, last = min(row[2] for row in rows), max(row[2] for row in rows)
+    confirmed(filled, "a", (rows[0][0], True, datetime(2025, 1, 5)), (rows[9][0], False, datetime(2025, 1, 7)))
+    done = extract()
+    assert (done.returncode, done.stderr) == (0, "")
+    state = json.loads(stored("validated.json"))
+    assert matches(state, stored)
+    assert (state["validated"]["rows"], state["history"]["rows"], state["rows_added"]) == (2, 400, 2)
+    assert (state["newest_transaction"], state["newest_confirmation"]) == (last.isoformat(), "2025-01-07T00:00:00")
+    assert state["until"] is None and first < last
+    history = list(csv.DictReader(io.StringIO(stored("history.csv").decode())))
+    assert ",".join(history[0]) + "\n" == HISTORY_HEADER.decode()
+    assert [(row["trans_num"], int(row["cc_num"]), row["at"]) for row in history] == [
+        (number, card, str(at)) for number, card, at in rows
+    ]
+
+
+def test_what_is_new_is_told_and_nothing_new_writes_nothing(
+    extract: Run, filled: str, query: Query, s3: Any, stored: Stored
+) -> None:
+    """The state counts from one extract to the next; an object that is gone or another one's is written again."""
+    numbers = [row[0] for row in query(filled, "SELECT trans_num FROM fraud_detection_2_table ORDER BY id")]
+    confirmed(filled, "a", *((number, False, datetime(2025, 1, 9)) for number in numbers[:3]))
+    extract()
+    before = json.loads(stored("validated.json"))
+    since = before["extracted_at"][:16].replace("T", " ")
+    again = extract()
+    assert again.stdout.startswith(f"3 observations (nothing new since {since}) → s3://")
+    assert json.loads(stored("validated.json")) == before
+    confirmed(filled, "b", *((number, False, datetime(2025, 1, 9)) for number in numbers[3:5]))
+    assert extract().stdout.startswith(f"5 observations (+2 since {since}) → s3://")
+    assert matches(json.loads(stored("validated.json")), stored)
+    for name in ("history.csv", "validated.csv", "validated.json"):
+        s3.client().put_object(Bucket=s3.bucket, Key=f"data/{name}", Body=PREVIOUS)
+        assert extract().returncode == 0
+        assert matches(json.loads(stored("validated.json")), stored)
+
+
+def test_until_a_moment_only_what_was_known_then(extract: Run, filled: str, query: Query, stored: Stored) -> None:
+    """In a folder of its own; a truth that came later is not known, and a transaction that came later is not there."""
+    rows = query(filled, "SELECT trans_num, trans_date_trans_time FROM fraud_detection_2_table ORDER BY 2, 1")
+    middle = rows[199][1]
+    early = [number for number, at in rows if at <= middle]
+    confirmed(filled, "a", (rows[0][0], True, middle), (rows[1][0], False, middle + timedelta(seconds=1)))
+    query(filled, f"UPDATE fraud_detection_2_table SET fraud_confirmed = false WHERE trans_num = '{rows[2][0]}'")
+    done = extract(EXTRACTOR_UNTIL=middle.isoformat())
+    folder = f"until-{middle:%Y%m%dT%H%M%S}/"
+    assert done.stdout.startswith(f"2 observations → s3://fraud-detection-2-bucket/data/{folder}validated.csv (")
+    state = json.loads(stored(f"{folder}validated.json"))
+    assert matches(state, stored, folder)
+    assert state["until"] == state["newest_transaction"] == state["newest_confirmation"] == middle.isoformat()
+    history = csv.DictReader(io.StringIO(stored(f"{folder}history.csv").decode()))
+    assert {row["trans_num"] for row in history} == set(early)
+    assert stored() == PREVIOUS
+    zoned = middle.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=5))).isoformat()
+    assert extract(EXTRACTOR_UNTIL=zoned).stdout.startswith("2 observations (nothing new since ")
+
+
+def test_whoever_reads_the_state_finds_what_it_says(
+    start: Start, filled: str, query: Query, s3: Any, stored: Stored
+) -> None:
+    """While extractors replace the objects again and again, one that asks again at a wrong digest is never misled."""
+    numbers = [row[0] for row in query(filled, "SELECT trans_num FROM fraud_detection_2_table ORDER BY id")]
+    variables = {**s3.environment, "LOGGER_SQL_URI": filled}
+    found: set[int] = set()
+    for number in numbers[:4]:
+        confirmed(filled, "a", (number, False, datetime(2025, 1, 9)))
+        racing = [start("extractor_sql", **variables) for _ in range(2)]
+        while any(process.poll() is None for process in racing):
+            with suppress(ClientError):
+                state = json.loads(stored("validated.json"))
+                if matches(state, stored):
+                    assert stored("validated.csv").count(b"\n") - 1 >= state["validated"]["rows"]
+                    found.add(state["validated"]["rows"])
+        assert [process.returncode for process in racing] == [0, 0]
+        last = json.loads(stored("validated.json"))
+        assert matches(last, stored) and last["history"]["rows"] == 400
+    assert last["validated"]["rows"] == 4 and found
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"])
@@ -107,12 +214,15 @@ def test_every_usual_scheme_is_accepted(extract: Run, filled: str, scheme: str) 
     assert extract(LOGGER_SQL_URI=filled.replace("postgresql", scheme, 1)).returncode == 0
 
 
+@pytest.mark.usefixtures("stored")
 def test_demo_mode_confirms_a_quarter_and_no_more(extract: Run, filled: str, query: Query) -> None:
     """The first run brings the share to 25 %, the second finds it there; most agree with the prediction."""
     first = extract(DEMO_MODE=1)
     assert first.stderr == "demonstration: 100 more rows confirmed\n"
     assert first.stdout.startswith("100 observations → ")
     assert query(filled, CONFIRMED) == [(400, 100)]
+    kept = "SELECT count(*), min(confirmed_by), min(source) FROM fraud_detection_2_confirmations"
+    assert query(filled, kept) == [(100, "demo", "demo")]
     again = extract(DEMO_MODE=1)
     assert again.stderr == "demonstration: 0 more rows confirmed\n"
     assert query(filled, CONFIRMED) == [(400, 100)]
@@ -120,12 +230,12 @@ def test_demo_mode_confirms_a_quarter_and_no_more(extract: Run, filled: str, que
     assert query(filled, agreeing)[0][0] >= 95
 
 
-def test_demo_seed_chooses_the_same_rows(extract: Run, filled: str, query: Query, stored: Callable[[], bytes]) -> None:
+def test_demo_seed_chooses_the_same_rows(extract: Run, postgres_url: str, template: str, stored: Stored) -> None:
     """The same seed confirms the same transactions in the same way; another seed others."""
     bodies = []
     for seed in ("a", "a", "b"):
-        query(filled, "UPDATE fraud_detection_2_table SET fraud_confirmed = NULL")
-        extract(DEMO_MODE=1, DEMO_SEED=seed)
+        with new_database(postgres_url, template.rpartition("/")[2]) as url:
+            extract(DEMO_MODE=1, DEMO_SEED=seed, LOGGER_SQL_URI=url)
         bodies.append(stored())
     assert bodies[0] == bodies[1]
     assert bodies[0] != bodies[2]
@@ -135,8 +245,9 @@ def test_demo_with_debug_confirms_one_more_a_run(extract: Run, filled: str, quer
     """Each run confirms exactly one row, beyond a quarter too, until none is left."""
     for expected in (1, 2, 3):
         assert extract(DEMO_MODE=1, DEBUG_MODE=1).stdout.startswith(f"{expected} observations")
-    query(filled, "UPDATE fraud_detection_2_table SET fraud_confirmed = true WHERE id > 1")
-    query(filled, "UPDATE fraud_detection_2_table SET fraud_confirmed = NULL WHERE id = 1")
+    unknown = "FROM fraud_detection_2_table WHERE fraud_confirmed IS NULL"
+    all_but_one = f"SELECT id {unknown} ORDER BY id OFFSET 1"
+    query(filled, f"UPDATE fraud_detection_2_table SET fraud_confirmed = true WHERE id IN ({all_but_one})")
     for _ in range(2):
         assert extract(DEMO_MODE=1, DEBUG_MODE=1).stdout.startswith("400 observations")
 
@@ -157,14 +268,14 @@ def test_two_demos_at_once_confirm_a_quarter(start: Start, filled: str, s3: Any,
 
 
 def test_many_parts_are_the_bytes_that_psql_writes(
-    extract: Run, filled: str, stored: Callable[[], bytes], uploads: Callable[[], int]
+    extract: Run, filled: str, stored: Stored, uploads: Callable[[], int]
 ) -> None:
     """An extract of several parts arrives complete and in order: byte for byte what COPY gives."""
     multiply(filled, 80_000)
     done = extract()
     assert done.stdout.startswith("80,000 observations → ")
     with psycopg.connect(filled) as connection, connection.cursor() as cursor:
-        query = f"COPY ({SELECT.as_string(connection)}) TO STDOUT (FORMAT csv)"
+        query = f"COPY ({validated(None).as_string(connection)}) TO STDOUT (FORMAT csv)"
         with cursor.copy(query.encode()) as copy:
             expected = b"".join(copy)
     body = stored()
@@ -183,7 +294,7 @@ def test_ten_thousand_parts_hold_the_largest_object() -> None:
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGINT, None])
 def test_stopped_in_the_middle_it_leaves_the_previous_object(
     start: Start, filled: str, s3: Any, query: Query,
-    stored: Callable[[], bytes], uploads: Callable[[], int], kill: signal.Signals | None,
+    stored: Stored, uploads: Callable[[], int], kill: signal.Signals | None,
 ) -> None:  # fmt: skip
     """SIGTERM, Ctrl-C or a lost database: the old object stays whole, no half upload and no confirmation."""
     multiply(filled, 120_000)
@@ -212,9 +323,10 @@ def test_a_file_is_replaced_whole(extract: Run, filled: str, tmp_path: Path) -> 
     assert extract(EXTRACTOR_TARGET=target).returncode == 0
     assert target.read_bytes() == HEADER
     done = extract(EXTRACTOR_TARGET=target.as_uri(), DEMO_MODE=1)
-    assert done.stdout.startswith(f"100 observations → {target.as_uri()} (")
+    assert re.fullmatch(rf"100 observations \(\+100 since [-\d: ]{{16}}\) → {target.as_uri()} \(.*\)\n", done.stdout)
     assert target.read_bytes().count(b"\n") == 101
-    assert list(target.parent.iterdir()) == [target]
+    assert sorted(path.name for path in target.parent.iterdir()) == ["history.csv", "my file.csv", "my file.json"]
+    assert json.loads((target.parent / "my file.json").read_bytes())["validated"]["object"] == "my file.csv"
 
 
 @pytest.mark.parametrize(
@@ -238,6 +350,8 @@ def test_a_file_is_replaced_whole(extract: Run, filled: str, tmp_path: Path) -> 
         ),
         ({"EXTRACTOR_TARGET": "s3://bucket"}, 2, "names no object"),
         ({"EXTRACTOR_TARGET": "ftp://bucket/x"}, 2, "neither s3://bucket/key nor a path"),
+        ({"EXTRACTOR_TARGET": "s3://bucket/history.csv"}, 2, "history.json go beside it, so give it another name"),
+        ({"EXTRACTOR_UNTIL": "yesterday"}, 2, "EXTRACTOR_UNTIL='yesterday' is not a date and time: write 2025-01-31T"),
         ({"EXTRACTOR_TARGET": "/dev/null/x.csv"}, 1, "cannot write /dev/null/x.csv"),
         ({"EXTRACTOR_TARGET": "s3://not-there/x.csv"}, 1, "the bucket not-there does not exist"),
         ({"AWS_SECRET_ACCESS_KEY": "secret"}, 1, "refused the S3 credentials"),
@@ -247,7 +361,7 @@ def test_a_file_is_replaced_whole(extract: Run, filled: str, tmp_path: Path) -> 
     ],
 )
 def test_what_is_wrong_is_one_line_and_the_previous_object_stays(
-    extract: Run, filled: str, query: Query, stored: Callable[[], bytes],
+    extract: Run, filled: str, query: Query, stored: Stored,
     uploads: Callable[[], int], change: dict[str, str], code: int, message: str,
 ) -> None:  # fmt: skip
     """Each mistake is one line that says what and what to do, without the password; nothing has changed."""

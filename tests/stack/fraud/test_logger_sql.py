@@ -7,7 +7,9 @@ import random
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,15 @@ import pytest
 from tests.stack.conftest import Run
 
 from fraud.generator import Generator
+from fraud.logger_sql import Counts, ingest, prepare
+from fraud.transactions import COLUMN_TYPES, FIELDS
 
 Query = Callable[[str, str], list[tuple[Any, ...]]]
 Start = Callable[..., "subprocess.Popen[str]"]
 
 ROWS = "SELECT count(*), count(DISTINCT trans_num) FROM fraud_detection_2_table"
 IDS = "SELECT trans_num FROM fraud_detection_2_table ORDER BY id"
-RECORDS = [Generator(11).transaction(number) for number in range(100)]
+RECORDS = list(map(Generator(11).transaction, range(100)))
 
 
 def land(landing: Path, name: str, *lines: Any) -> Path:
@@ -30,6 +34,14 @@ def land(landing: Path, name: str, *lines: Any) -> Path:
     path = landing / f"{name}.jsonl"
     path.write_bytes(b"".join((x if isinstance(x, bytes) else json.dumps(x).encode()) + b"\n" for x in lines))
     return path
+
+
+def land_many(landing: Path, batches: int, size: int) -> None:
+    """Batches of transactions that all differ."""
+    before, after = json.dumps(RECORDS[0]).encode().split(RECORDS[0]["trans_num"].encode())
+    for batch in range(batches):
+        lines = [b"%b%d-%d%b\n" % (before, batch, number, after) for number in range(size)]
+        (landing / f"{batch:06d}.jsonl").write_bytes(b"".join(lines))
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -54,7 +66,7 @@ def test_batches_go_in_once(run: Run, landing: Path, database: str, query: Query
 
 
 def test_the_table_is_what_the_design_says(run: Run, landing: Path, database: str, query: Query) -> None:
-    """An id, the 21 columns in their order and types, the prediction, and a truth that nobody knows yet."""
+    """An id, the 21 columns in their order and types, the prediction, a truth that nobody knows yet, the score."""
     land(landing, "a", RECORDS[0])
     run("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database)
     columns = query(
@@ -63,9 +75,10 @@ def test_the_table_is_what_the_design_says(run: Run, landing: Path, database: st
         " WHERE table_name = 'fraud_detection_2_table' ORDER BY ordinal_position",
     )
     kinds: dict[str, str] = dict(columns)
-    assert len(columns) == 24
+    assert len(columns) == 26
     assert [name for name, _ in columns][:2] == ["id", "trans_date_trans_time"]
-    assert [name for name, _ in columns][-2:] == ["is_fraud", "fraud_confirmed"]
+    assert [name for name, _ in columns][-4:] == ["is_fraud", "fraud_confirmed", "score", "model_version"]
+    assert (kinds["score"], kinds["model_version"]) == ("double precision", "integer")
     assert kinds["trans_date_trans_time"] == "timestamp without time zone"
     assert (kinds["cc_num"], kinds["zip"], kinds["amt"]) == ("bigint", "text", "numeric")
     [(amount, born, predicted, truth)] = query(
@@ -121,36 +134,122 @@ def test_half_written_and_foreign_files_are_not_read(run: Run, landing: Path, da
     assert query(database, ROWS) == [(1, 1)]
 
 
-def test_killed_at_any_moment_nothing_is_lost_or_doubled(
-    run: Run, start: Start, landing: Path, database: str, query: Query
-) -> None:
-    """Kill -9 at random moments, again and again: at the end each row is there once, and each reject."""
-    # Many small batches: the work outlasts eight lives on a fast machine too.
-    run("simulator", LANDING_DIR=landing, TRANSACTIONS=20_000, BATCH_SIZE=50)
-    for path in landing.glob("*.jsonl"):
-        with path.open("ab") as file:
-            file.write(b"{broken\n")
-    moments = random.Random(5)
-    killed = 0
-    for _ in range(8):
-        process = start("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database)
-        time.sleep(0.2 + 0.25 * moments.random())
-        process.kill()
-        killed += process.wait() == -signal.SIGKILL
-    assert killed >= 4, f"killed {killed} times only: the work was done before"
+def test_a_table_of_before_goes_on(run: Run, landing: Path, database: str, query: Query) -> None:
+    """One without scores and confirmations gets them, keeps its rows, and the next start changes nothing."""
+    columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMN_TYPES.items())
+    query(
+        database,
+        f"CREATE TABLE fraud_detection_2_table (id bigserial PRIMARY KEY, {columns},"
+        " is_fraud boolean NOT NULL, fraud_confirmed boolean)",
+    )
+    names, values = ", ".join(f'"{name}"' for name in FIELDS), ", ".join(f"%({name})s" for name in FIELDS)
+    with psycopg.connect(database) as connection:
+        connection.execute(f"INSERT INTO fraud_detection_2_table ({names}) VALUES ({values})".encode(), RECORDS[0])
+    land(landing, "a", *RECORDS[:3])
     done = run("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database)
-    assert done.returncode == 0
-    assert query(database, ROWS) == [(20_000, 20_000)]
-    assert query(database, "SELECT count(*), sum(inserted) FROM fraud_detection_2_batches") == [(400, 20_000)]
-    rejected = list((landing / "rejected").glob("*.jsonl"))
-    assert [len(path.read_bytes().splitlines()) for path in rejected] == [1] * 400
+    assert (done.returncode, done.stderr, done.stdout[:29]) == (0, "", "2 inserted, 1 already there, "[:29])
+    assert query(database, "SELECT count(*), count(score) FROM fraud_detection_2_table") == [(3, 0)]
+    index = "SELECT indexdef FROM pg_indexes WHERE indexname = 'fraud_detection_2_card_index'"
+    [(definition,)] = query(database, index)
+    assert definition.endswith("(cc_num, trans_date_trans_time)")
 
 
-def test_several_loggers_at_once_share_the_work(
-    run: Run, start: Start, landing: Path, database: str, query: Query
+def test_a_score_goes_with_its_row(run: Run, landing: Path, database: str, query: Query) -> None:
+    """To the last digit, with the model's version; a line without one leaves both null."""
+    scored = {**RECORDS[0], "score": 0.1 + 0.2, "model_version": 4}
+    half = {**RECORDS[2], "score": 0.5}
+    land(landing, "a", scored, {**RECORDS[1], "score": 5e-324, "model_version": 1}, half, RECORDS[3])
+    done = run("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database)
+    assert done.stdout.startswith("3 inserted, 0 already there, 1 rejected")
+    found = query(database, "SELECT score, model_version FROM fraud_detection_2_table ORDER BY id")
+    assert found == [(0.1 + 0.2, 4), (5e-324, 1), (None, None)]
+    (entry,) = (landing / "rejected" / "a.jsonl").read_bytes().splitlines()
+    assert json.loads(entry)["reason"] == "missing model_version: a line has score and model_version, or neither"
+
+
+def test_a_batch_that_its_writer_removed_is_no_error(landing: Path, database: str, query: Query) -> None:
+    """The scorer removes a batch that is in the ledger: a logger that still has its name goes on to the next."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        prepare(connection)
+        assert ingest(connection, landing / "gone.jsonl") == Counts()
+        assert ingest(connection, land(landing, "a", *RECORDS[:2])).inserted == 2
+    assert query(database, ROWS) == [(2, 2)]
+
+
+class Killer:
+    """Kills one of two at a random moment while it works: the logger, or the PostgreSQL that it talks to."""
+
+    def __init__(self, database: str, seed: int) -> None:
+        self.database, self.draw = database, random.Random(seed)
+        self.killed: Counter[str] = Counter()
+
+    def strike(self, process: subprocess.Popen[str], *, server: bool) -> None:
+        """Wait until batches go in, and a moment more; then kill -9."""
+        taken, now = self.taken(), None
+        while now is None or now == taken:
+            assert process.poll() is None, "the work was done before"
+            now = self.taken()
+        time.sleep(0.02 * self.draw.random())
+        if server:
+            with psycopg.connect(self.database, autocommit=True) as connection, suppress(psycopg.OperationalError):
+                connection.execute(
+                    "DO $$ BEGIN EXECUTE"
+                    " (SELECT format('COPY (SELECT 1) TO PROGRAM %L', 'cat >/dev/null; kill -9 ' || pid)"
+                    " FROM pg_stat_activity WHERE application_name = 'fraud.logger_sql' LIMIT 1); END $$"
+                )
+            process.wait(timeout=30)
+        else:
+            process.kill()
+        self.killed["server" if server else "logger"] += process.wait() != 0
+
+    def taken(self) -> int | None:
+        """How many batches are in; None where there is no table yet."""
+        with self.connected() as connection:
+            try:
+                row = connection.execute("SELECT count(*) FROM fraud_detection_2_batches").fetchone()
+            except psycopg.errors.UndefinedTable:
+                return None
+        return int(row[0]) if row else None
+
+    def connected(self) -> psycopg.Connection:
+        """A connection, also when the server is getting up again."""
+        for _ in range(300):
+            with suppress(psycopg.OperationalError):
+                return psycopg.connect(self.database, autocommit=True)
+            time.sleep(0.1)
+        raise AssertionError("PostgreSQL did not come back")
+
+
+@pytest.mark.parametrize(
+    ("kills", "of_the_server"), [(6, 2), pytest.param(100, 20, marks=[pytest.mark.full, pytest.mark.timeout(1200)])]
+)
+def test_killed_at_any_moment_nothing_is_lost_or_doubled(
+    start: Start, landing: Path, database: str, query: Query, kills: int, of_the_server: int
 ) -> None:
+    """Kill -9 of logger and PostgreSQL at random moments, again and again: each row is there once, and each reject."""
+    batches = 30 * kills
+    land_many(landing, batches, 10)
+    for path in sorted(landing.glob("*.jsonl"))[::10]:
+        path.write_bytes(path.read_bytes() + b"{broken\n")
+    killer = Killer(database, seed=kills)
+    for number in range(kills):
+        killer.connected().close()
+        process = start("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database)
+        killer.strike(process, server=number % (kills // of_the_server) == 1)
+    assert killer.killed == {"logger": kills - of_the_server, "server": of_the_server}
+    last = start("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database)
+    said = last.communicate(timeout=600)
+    assert last.returncode == 0, said
+    assert query(database, ROWS) == [(10 * batches, 10 * batches)]
+    ledger = "SELECT count(*), sum(inserted), sum(already_there), sum(rejected) FROM fraud_detection_2_batches"
+    assert query(database, ledger) == [(batches, 10 * batches, 0, batches // 10)]
+    rejected = list((landing / "rejected").glob("*.jsonl"))
+    assert [len(path.read_bytes().splitlines()) for path in rejected] == [1] * (batches // 10)
+
+
+def test_several_loggers_at_once_share_the_work(start: Start, landing: Path, database: str, query: Query) -> None:
     """Three that start together on an empty database make one table and take each batch once."""
-    run("simulator", LANDING_DIR=landing, TRANSACTIONS=6_000, BATCH_SIZE=200)
+    land_many(landing, 30, 200)
     racing = [start("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database) for _ in range(3)]
     said = [process.communicate(timeout=60) for process in racing]
     assert [process.returncode for process in racing] == [0, 0, 0], said
@@ -158,9 +257,7 @@ def test_several_loggers_at_once_share_the_work(
     assert query(database, ROWS) == [(6_000, 6_000)]
 
 
-def test_following_takes_what_lands_until_sigterm(
-    run: Run, start: Start, landing: Path, database: str, query: Query
-) -> None:
+def test_following_takes_what_lands_until_sigterm(start: Start, landing: Path, database: str, query: Query) -> None:
     """A follower takes up batches as they land, survives a lost connection, and ends with 0 on SIGTERM."""
     land(landing, "a", *RECORDS[:10])
     process = start("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database, LOGGER_FOLLOW=1)
@@ -177,25 +274,25 @@ def test_following_takes_what_lands_until_sigterm(
     assert (process.returncode, out.split(" →")[0]) == (0, "25 inserted, 0 already there, 0 rejected"), err
 
 
-def test_sigterm_lets_the_current_batch_end(run: Run, start: Start, landing: Path, database: str, query: Query) -> None:
+def test_sigterm_lets_the_current_batch_end(start: Start, landing: Path, database: str, query: Query) -> None:
     """A follower stopped in the middle of a batch keeps all of it."""
-    run("simulator", LANDING_DIR=landing, TRANSACTIONS=20_000, BATCH_SIZE=20_000)
+    land_many(landing, 1, 80_000)
     process = start("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database, LOGGER_FOLLOW=1)
-    copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY staging%' AND state = 'active'"
+    copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY %' AND state = 'active'"
     eventually(lambda: query(database, copying) == [(1,)])
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=20)
-    assert (process.returncode, out[:15]) == (0, "20,000 inserted"), err
-    assert query(database, ROWS) == [(20_000, 20_000)]
+    assert (process.returncode, out[:15]) == (0, "80,000 inserted"), err
+    assert query(database, ROWS) == [(80_000, 80_000)]
 
 
 def test_a_job_stopped_by_sigterm_leaves_the_batch_for_the_next(
-    run: Run, start: Start, landing: Path, database: str, query: Query
+    start: Start, landing: Path, database: str, query: Query
 ) -> None:
     """Without following, SIGTERM ends at once with 143, and nothing of the batch is in."""
-    run("simulator", LANDING_DIR=landing, TRANSACTIONS=20_000, BATCH_SIZE=20_000)
+    land_many(landing, 1, 80_000)
     process = start("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database)
-    copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY staging%' AND state = 'active'"
+    copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY %' AND state = 'active'"
     eventually(lambda: query(database, copying) == [(1,)])
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)

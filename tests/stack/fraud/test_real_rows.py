@@ -1,4 +1,4 @@
-"""The three modules in a row, on generated rows and on the real ones."""
+"""The modules in a row, on generated rows and on the real ones."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ def seven_years_later(unix_time: int) -> set[str]:
     return {moment.replace(year=moment.year + 7).date().isoformat()}
 
 
-def test_the_three_jobs_twice_in_a_row(run: Run, landing: Path, database: str, s3: Any, query: Query) -> None:
-    """Simulator, logger and extractor pass twice, and the second time nothing is doubled."""
-    variables = {"LANDING_DIR": landing, "LOGGER_SQL_URI": database, "DEMO_MODE": 1, **s3.environment}
+def test_the_jobs_twice_in_a_row(run: Run, landing: Path, database: str, s3: Any, query: Query) -> None:
+    """Simulator, logger, confirmer and extractor pass twice, and the second time nothing is doubled."""
+    variables = {"LANDING_DIR": landing, "LOGGER_SQL_URI": database, "TRANSACTIONS": 20_000, **s3.environment}
     for _ in range(2):
-        for module in ("simulator", "logger_sql", "extractor_sql"):
+        for module in ("simulator", "logger_sql", "confirm", "extractor_sql"):
             done = run(module, **variables)
             assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("2,500 observations → s3://fraud-detection-2-bucket/data/validated.csv (")
-        assert query(database, "SELECT count(*) FROM fraud_detection_2_table") == [(10_000,)]
+        [(rows, known)] = query(database, "SELECT count(*), count(fraud_confirmed) FROM fraud_detection_2_table")
+        assert rows == 20_000 and known > 1_000
+        assert done.stdout.startswith(f"{known:,} observations")
+    assert "(nothing new since " in done.stdout
 
 
 @pytest.mark.real_data
@@ -55,7 +57,7 @@ def test_every_real_row_is_dated_for_certain_or_rejected(
     assert all(entry["reason"].startswith("dob: ") for entry in rejected)
     assert all("does not tell which" in entry["reason"] for entry in rejected)
     done = run("extractor_sql", **variables, DEMO_MODE=1)
-    assert done.stdout.startswith("3,812 observations → ")
+    assert done.stdout.startswith("3,812 observations")
 
 
 @pytest.mark.real_data

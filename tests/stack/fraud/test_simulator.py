@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections import Counter
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.stack.conftest import Run
 
-from fraud.generator import FRAUD_RATE, Generator
+from fraud.generator import Generator
 from fraud.transactions import COLUMNS, FIELDS
 
 
@@ -27,16 +25,69 @@ def records(landing: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for content in batches(landing).values() for line in content.splitlines()]
 
 
-def test_the_default_is_ten_thousand_transactions(run: Run, landing: Path) -> None:
-    """Without settings there are 10,000 transactions with unique numbers, some predicted as frauds."""
+def told(landing: Path) -> list[dict[str, str]]:
+    """The lines of all files of confirmations, in the order of the files."""
+    files = sorted((landing / "confirmations").glob("*.csv"))
+    return [row for path in files for row in csv.DictReader(path.read_text(encoding="ascii").splitlines())]
+
+
+def test_the_default_is_a_hundred_thousand_transactions(run: Run, landing: Path) -> None:
+    """Without settings there are forty days of them, with a prediction, and what is confirmed by then."""
     done = run("simulator", LANDING_DIR=landing)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"10,000 transactions in 10 batches → {landing}\n"
-    rows = records(landing)
-    assert all(tuple(sorted(row)) == tuple(sorted(FIELDS)) for row in rows)
-    assert len({row["trans_num"] for row in rows}) == 10_000
-    assert 20 <= sum(row["is_fraud"] for row in rows) <= 70
-    assert sorted(row["trans_date_trans_time"] for row in rows) == [row["trans_date_trans_time"] for row in rows]
+    assert (done.returncode, done.stderr) == (0, "") or done.stderr.endswith(" transactions …\n")
+    rows, truths = records(landing), told(landing)
+    frauds = sum(row["is_fraud"] == "1" for row in truths)
+    first, second = done.stdout.splitlines()
+    assert first == f"100,000 transactions in 100 batches → {landing}"
+    assert second.startswith(f"{len(truths):,} confirmations ({frauds:,} frauds) in ")
+    assert second.endswith(f" files → {landing / 'confirmations'}")
+    assert all(tuple(row) == FIELDS for row in rows)
+    assert 200 <= sum(row["is_fraud"] for row in rows) <= 1_000
+    moments = [row["trans_date_trans_time"] for row in rows]
+    assert sorted(moments) == moments and moments[0] < "2025-01-02" and moments[-1] >= "2025-02-09"
+    at = dict(zip((row["trans_num"] for row in rows), moments, strict=True))
+    assert len(at) == 100_000
+    assert frauds >= 200 and 80_000 < len(truths) == len({row["trans_num"] for row in truths})
+    assert all(at[row["trans_num"]] <= row["confirmed_at"] <= moments[-1] for row in truths)
+    assert {row["confirmed_by"] for row in truths} == {"holder", "chargeback", "unchallenged"}
+
+
+def test_ranges_that_continue_each_other_confirm_once(run: Run, tmp_path: Path) -> None:
+    """Two runs bring the same batches and the same truths as one does; none is brought twice."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    days = {"BATCH_SIZE": 2_500, "SEED": 4}
+    run("simulator", LANDING_DIR=whole, TRANSACTIONS=22_500, **days)
+    for start in (0, 10_000):
+        size = 10_000 if not start else 12_500
+        run("simulator", LANDING_DIR=parts, TRANSACTIONS=size, START=start, **days)
+    assert batches(whole) == batches(parts)
+    assert told(whole) == told(parts) and len(told(whole)) > 4_000
+    files = [sorted((folder / "confirmations").iterdir()) for folder in (whole, parts)]
+    assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
+
+
+def test_a_second_run_leaves_confirmations_untouched(run: Run, landing: Path) -> None:
+    """A file that is there with its content is not written again; a damaged one is replaced, a half one swept."""
+    run("simulator", LANDING_DIR=landing, TRANSACTIONS=18_000, BATCH_SIZE=18_000)
+    (file,) = (landing / "confirmations").iterdir()
+    content, half = file.read_bytes(), file.with_name(f".{file.name}.1.tmp")
+    for damage, time_stays in ((content, True), (content[:-1], False)):
+        file.write_bytes(damage)
+        half.touch()
+        for path in (file, half):
+            os.utime(path, (1, 1))
+        run("simulator", LANDING_DIR=landing, TRANSACTIONS=18_000, BATCH_SIZE=18_000)
+        assert file.read_bytes() == content and (file.stat().st_mtime == 1) is time_stays and not half.exists()
+
+
+def test_drift_has_batches_of_its_own(run: Run, landing: Path) -> None:
+    """They do not take the names of others, and begin to differ on the day."""
+    for drift in ("", "amounts:2@2025-01-02"):
+        run("simulator", LANDING_DIR=landing, TRANSACTIONS=5_000, BATCH_SIZE=2_500, DRIFT=drift)
+    drifting, plain = (sorted(landing.glob(f"seed-42{name}-00*.jsonl")) for name in ("-drift-????????", ""))
+    assert len(plain) == len(drifting) == 2
+    assert plain[0].read_bytes() == drifting[0].read_bytes()
+    assert plain[1].read_bytes() != drifting[1].read_bytes()
 
 
 def test_a_seed_always_gives_the_same_batches(run: Run, tmp_path: Path) -> None:
@@ -81,28 +132,6 @@ def test_what_a_killed_run_left_is_swept(run: Run, landing: Path) -> None:
     assert (old.exists(), young.exists()) == (False, True)
 
 
-def test_the_distributions_do_not_wander() -> None:
-    """The first and the hundredth month have the same fraud rate, amounts and busy hours."""
-    generator = Generator(3)
-    shares = []
-    for start in (0, 100 * 75_000):
-        rows = [generator.transaction(start + 7 * number) for number in range(10_000)]
-        hours = Counter(datetime.fromisoformat(row["trans_date_trans_time"]).hour for row in rows)
-        genuine = sorted(row["amt"] for row in rows if not row["is_fraud"])
-        shares.append(
-            (
-                sum(row["is_fraud"] for row in rows) / len(rows),
-                genuine[len(genuine) // 2],
-                sum(hours[hour] for hour in range(12, 18)) / len(rows),
-            )
-        )
-        assert sum(row["category"] == "gas_transport" for row in rows) / len(rows) == pytest.approx(0.1, abs=0.02)
-    assert shares[0][0] == pytest.approx(FRAUD_RATE, abs=0.002)
-    assert shares[1][0] == pytest.approx(FRAUD_RATE, abs=0.002)
-    assert shares[0][1] == pytest.approx(shares[1][1], rel=0.08)
-    assert shares[0][2] == pytest.approx(shares[1][2], abs=0.02)
-
-
 def test_no_card_number_can_be_a_real_one() -> None:
     """Every number fails the check that every issuer's numbers pass."""
     generator = Generator(5)
@@ -139,6 +168,7 @@ def test_a_csv_passes_through_as_text(run: Run, landing: Path, tmp_path: Path) -
         ({"TRANSACTIONS": "many"}, 2, "TRANSACTIONS='many' is not a whole number"),
         ({"BATCH_SIZE": "0"}, 2, "BATCH_SIZE=0 is too small"),
         ({"SEED": "-1"}, 2, "SEED=-1 is too small"),
+        ({"DRIFT": "amuonts:2@2025-01-01"}, 2, "DRIFT: there is no kind 'amuonts': did you mean amounts?"),
         ({"TRANSACTIONS_CSV": "/nowhere.csv"}, 1, "cannot read TRANSACTIONS_CSV /nowhere.csv"),
         ({"TRANSACTIONS_CSV": __file__}, 1, "lacks the columns trans_date_trans_time, "),
         ({"LANDING_DIR": "/dev/null/landing"}, 1, "cannot write /dev/null/landing"),

@@ -22,6 +22,8 @@ from tests.stack.conftest import S3, Run
 from tests.stack.monitoring.conftest import eventually
 from tests.stack.monitoring.watched import AWAY, TOKEN, Monitor, payload, running
 
+from fraud.drift import comparison
+from fraud.drift import verdict as fraud_verdict
 from ml.queue import open_queue
 from monitoring.job import SettingError
 from monitoring.metrics import Metrics
@@ -48,14 +50,15 @@ class Sources:
         return {
             **self.s3.environment,
             "DRIFT_TARGET": f"s3://catalog/{self.folder}",
+            "DRIFT_FRAUD_TARGET": f"s3://fraud-detection-2-bucket/{self.folder}",
             "ML_DATABASE_URI": self.database,
             "MONITOR_POLL": "2",
         }
 
-    def put(self, body: bytes, name: str = "latest.json") -> None:
+    def put(self, body: bytes, name: str = "latest.json", bucket: str = "catalog") -> None:
         """Write the newest verdict."""
         client = self.s3.client()
-        client.put_object(Bucket="catalog", Key=f"{self.folder}/{name}", Body=body)
+        client.put_object(Bucket=bucket, Key=f"{self.folder}/{name}", Body=body)
         client.close()
 
 
@@ -120,6 +123,30 @@ def test_what_it_shows(sources: Sources, watch: Watch) -> None:
     assert monitor.ask("/metrics")[2]["content-type"].startswith("text/plain")
 
 
+def test_what_it_shows_of_the_fraud_project(sources: Sources, watch: Watch) -> None:
+    """The verdict of `fraud.drift_fraud`, by that job's own code, under names of its own; the catalogue's is apart."""
+    monitor = watch()
+    seen = monitor.shows('fraud_monitor_up{source="drift"}', 1)
+    assert seen["fraud_drift_last_run_timestamp_seconds"] == seen["fraud_drift_last_look_timestamp_seconds"] == 0
+    assert 'fraud_monitor_up{source="queue"}' not in seen
+    now = datetime.now(UTC).replace(microsecond=0)
+    part = comparison.Part(0.17, 0.07, 0.0005)
+    parts = {"data": part, "score": comparison.Part(0.01, 0.05, 0.7), "alarms": comparison.Part(1.1, 2.5, 0.8)}
+    rows, until = {"reference": 998, "current": 997}, datetime(2025, 2, 20, 23, 59)
+    said = fraud_verdict.Verdict(now, 4, until, rows, parts, {"amount": part}, "s3://fraud-detection-2-bucket/x")
+    sources.put(said.to_json(), bucket="fraud-detection-2-bucket")
+    sources.put(fraud_verdict.look_to_json(now), "looked.json", bucket="fraud-detection-2-bucket")
+    seen = monitor.shows("fraud_drift_last_look_timestamp_seconds", now.timestamp())
+    assert (seen["fraud_drift_model_version"], seen["fraud_drift_last_run_timestamp_seconds"]) == (4, now.timestamp())
+    assert [seen[f'fraud_drift_detected{{part="{name}",version="4"}}'] for name in parts] == [1, 0, 0]
+    assert seen['fraud_drift_score{part="alarms"}'] == 1.1 and seen['fraud_drift_threshold{part="alarms"}'] == 2.5
+    assert seen['fraud_drift_rows{sample="reference"}'] == 998
+    assert "catalog_drift_model_version" not in seen
+    assert {name for name in seen if name.startswith("fraud_retrainings_total")} == {
+        f'fraud_retrainings_total{{outcome="{each}"}}' for each in "started repeated running too_soon failed".split()
+    }
+
+
 def test_what_is_away(sources: Sources, watch: Watch) -> None:
     """A source that is cut off is down, its values are left out in the end, and come back; the other's stay."""
     sources.put(Verdict(datetime.now(UTC), 3, {"current": 450}, {"text": Part(0.7, 0.55, 0)}, "").to_json())
@@ -151,10 +178,11 @@ def test_a_scrape_never_waits(watch: Watch) -> None:
         given = {"AWS_ENDPOINT_URL": f"http://{address}", "ML_DATABASE_URI": f"postgresql://{address}/x"}
         monitor = watch(**given, MONITOR_POLL=600)
         silent.settimeout(60)
-        with silent.accept()[0], silent.accept()[0]:
+        with silent.accept()[0], silent.accept()[0], silent.accept()[0]:
             for _ in range(20):
                 seen = monitor.metrics()
                 assert seen['catalog_monitor_up{source="drift"}'] == seen['catalog_monitor_up{source="queue"}'] == 0
+                assert seen['fraud_monitor_up{source="drift"}'] == 0
             silent.setblocking(False)
             with pytest.raises(BlockingIOError):
                 silent.accept()
@@ -172,7 +200,7 @@ def test_a_look_that_never_ends() -> None:
         return Latest(verdict, verdict.at)
 
     drift = Source("drift", read, every=0.05, keep=0.5)
-    shown = Metrics(drift, Source("queue", lambda: Queue({}, 0, 0), 60, 60)).registry.get_sample_value
+    shown = Metrics({"catalog": drift}, Source("queue", lambda: Queue({}, 0, 0), 60, 60)).registry.get_sample_value
 
     def seen() -> tuple[float | None, float | None]:
         return shown("catalog_monitor_up", {"source": "drift"}), shown("catalog_drift_model_version")
@@ -214,7 +242,7 @@ def test_a_verdict_that_is_none(sources: Sources, watch: Watch) -> None:
         sources.put(body)
         monitor.shows('catalog_monitor_up{source="drift"}', 0)
     said = monitor.end()[1]
-    assert said.count("is no verdict of the drift job: run drift again") == 1
+    assert said.count("is no verdict of the drift job: run that job again") == 1
 
 
 @pytest.mark.parametrize(
@@ -227,6 +255,7 @@ def test_a_verdict_that_is_none(sources: Sources, watch: Watch) -> None:
         ({"AIRFLOW_URL": "secret-7"}, "AIRFLOW_URL is not the address of a server"),
         ({"ML_DATABASE_URI": "mysql://secret-7@x"}, "ML_DATABASE_URI is not an address that PostgreSQL understands"),
         ({"DRIFT_TARGET": "/data"}, "names no object on S3"),
+        ({"DRIFT_FRAUD_TARGET": "/data"}, "names no object on S3"),
         ({"RETRAIN_PAUSE": "-1"}, "RETRAIN_PAUSE=-1 is too small"),
     ],
 )

@@ -13,12 +13,13 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.stack.monitoring.standin import standing_in
 from tests.stack.monitoring.watched import TOKEN, Monitor, payload, running
 
-from monitoring.alerts import wanted
+from monitoring.alerts import PayloadError, Wish, wanted
 from monitoring.retraining import Airflow, AirflowError
 
 
@@ -47,6 +48,7 @@ def shared() -> Iterator[Monitor]:
         (payload("3.0"), 400),
         (payload("9" * 5000), 400),
         (payload(labels={"action": "retrain"}), 400),
+        (payload(project="../../x"), 400),
         (payload(labels={"action": "retrain", "version": 3}), 400),
         (b'{"alerts": [], "x": "' + b"x" * 1_100_000 + b'"}', 413),
         (b'{"alerts": []}', 200),
@@ -152,12 +154,23 @@ def test_an_airflow_that_never_answers() -> None:
 
 def test_which_version_is_to_be_retrained() -> None:
     """That of the alerts that fire; of two the newer one: the older one's alert only has not ended yet."""
-    assert wanted(payload()) == wanted(payload(count=3)) == 3
+    assert wanted(payload()) == wanted(payload(count=3)) == Wish("catalog", 3)
     two = json.loads(payload(9))
     two["alerts"] += json.loads(payload(10))["alerts"]
-    assert wanted(json.dumps(two).encode()) == 10
+    assert wanted(json.dumps(two).encode()) == Wish("catalog", 10)
     two["alerts"][1]["status"] = "resolved"
-    assert wanted(json.dumps(two).encode()) == 9
+    assert wanted(json.dumps(two).encode()) == Wish("catalog", 9)
+
+
+def test_whose_model_is_to_be_retrained() -> None:
+    """That of the label `project`; alerts of two projects at once are refused, unless one of them has ended."""
+    two = json.loads(payload(9, project="fraud"))
+    assert wanted(json.dumps(two).encode()) == Wish("fraud", 9)
+    two["alerts"] += json.loads(payload(3))["alerts"]
+    with pytest.raises(PayloadError, match="of several projects, which a route has to group by"):
+        wanted(json.dumps(two).encode())
+    two["alerts"][1]["status"] = "resolved"
+    assert wanted(json.dumps(two).encode()) == Wish("fraud", 9)
 
 
 @dataclass
@@ -171,15 +184,19 @@ class Runs:
         """As Airflow's REST API does, the newest run first."""
         if path.endswith("/auth/token"):
             return 201, b'{"access_token": "x"}'
-        if path.endswith("/dags/catalog"):
+        if path.endswith(("/dags/catalog", "/dags/fraud")):
             return 200, json.dumps({"is_paused": self.paused}).encode()
         if method == "POST":
             return 200, b"{}"
+        query = parse_qs(urlsplit(path).query)
         runs = [
             {"dag_run_id": name, "state": state, "run_after": (datetime.now(UTC) - ago).isoformat()}
             for name, state, ago in self.runs
+            if state in query.get("state", [state])
+            and ("scheduled" if name.startswith("scheduled") else "manual")
+            in query.get("run_type", ["manual", "scheduled"])
         ]
-        return 200, json.dumps({"dag_runs": runs}).encode()
+        return 200, json.dumps({"dag_runs": runs[: int(query["limit"][0])]}).encode()
 
 
 NOW, LONG_AGO = timedelta(), timedelta(days=2)
@@ -197,6 +214,13 @@ NOW, LONG_AGO = timedelta(), timedelta(days=2)
         ),
         ([("manual", "running", LONG_AGO)], ("running", "retrain__v3", "")),
         ([("manual", "success", NOW)], ("too_soon", "retrain__v3", "")),
+        # What a schedule has started is asked for by nobody: only while it is under way does a wish wait for it.
+        ([("scheduled__12", "success", NOW)] * 60, ("started", "retrain__v3", "")),
+        ([("scheduled__12", "queued", NOW)], ("running", "retrain__v3", "")),
+        (
+            [*[("scheduled__12", "success", NOW)] * 60, ("retrain__v3", "failed", LONG_AGO)],
+            ("started", "retrain__v3__try2", "retrain__v3"),
+        ),
         ([("retrain__v3", "failed", LONG_AGO)], ("started", "retrain__v3__try2", "retrain__v3")),
         ([("retrain__v3", "failed", NOW)], ("too_soon", "retrain__v3__try2", "retrain__v3")),
         (
@@ -239,6 +263,33 @@ def test_a_run_that_failed() -> None:
             "retraining: retrain__v3__try2 failed: look at its log in Airflow",
             "retraining: works again",
         ]
+
+
+def test_each_project_has_its_dag() -> None:
+    """An alert of the fraud project asks for a run of its DAG; what becomes of it is counted and said apart."""
+    airflow = Runs([("retrain__v3", "failed", NOW)])
+    with (
+        standing_in(airflow.answer) as server,
+        running(AIRFLOW_URL=server.address, RETRAIN_FRAUD_DAG="fraud") as monitor,
+    ):
+        assert json.loads(monitor.alert()[1])["outcome"] == "too_soon"
+        airflow.runs = []
+        for _ in range(2):
+            assert json.loads(monitor.ask("/alerts", payload(3, project="fraud"))[1])["outcome"] == "started"
+        assert server.asked.count(("POST", "/api/v2/dags/fraud/dagRuns")) == 2
+        assert ("POST", "/api/v2/dags/catalog/dagRuns") not in server.asked
+        seen = monitor.metrics()
+        counted = {name: seen[name] for name in seen if "_retrainings_total" in name and seen[name]}
+        assert counted == {
+            'catalog_retrainings_total{outcome="failed"}': 1,
+            'catalog_retrainings_total{outcome="too_soon"}': 1,
+            'fraud_retrainings_total{outcome="started"}': 2,
+        }
+        out, err = monitor.end()
+        assert (
+            "retraining retrain__v3__try2: too_soon" in out and out.count("fraud retraining retrain__v3: started") == 2
+        )
+        assert "retraining: retrain__v3 failed" in err and "fraud retraining" not in err
 
 
 def test_a_dag_that_is_paused() -> None:

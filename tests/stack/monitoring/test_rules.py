@@ -113,6 +113,7 @@ def test_an_alert_reaches_people_and_drift_asks_for_a_retraining_too(name: str) 
     labels = {"alertname": name, **ALERTS[name]["labels"]}
     words = [f"{label}={value}" for label, value in labels.items()]
     receivers = tool("amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER}", *words).split()[0]
-    drifts = name in ("TextDrift", "PredictionDrift")
+    drifts = name in ("TextDrift", "PredictionDrift", "FraudDataDrift", "FraudScoreDrift", "FraudAlarmDrift")
     assert labels.get("action") == ("retrain" if drifts else None)
+    assert labels.get("project") == ("fraud" if drifts and name.startswith("Fraud") else None)
     assert receivers == ("retrain,duty" if drifts else "duty")

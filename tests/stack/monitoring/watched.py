@@ -82,11 +82,12 @@ def lower(headers: Message) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def payload(version: object = 3, count: int = 1, **other: Any) -> bytes:
-    """What Alertmanager sends: so many alerts about a version of the model."""
+def payload(version: object = 3, count: int = 1, project: str = "", **other: Any) -> bytes:
+    """What Alertmanager sends: so many alerts about a version of a model, the catalogue's if no project is named."""
+    named = {"project": project} if project else {}
     alert = {
         "status": "firing",
-        "labels": {"alertname": "TextDrift", "action": "retrain", "version": str(version)},
+        "labels": {"alertname": "TextDrift", "action": "retrain", "version": str(version), **named},
         "annotations": {},
         "startsAt": "2026-11-22T13:00:00.123456789Z",
         "endsAt": "0001-01-01T00:00:00Z",

@@ -18,8 +18,8 @@ from tests.stack.api.conftest import StandIn, StartApi
 from tests.stack.api.outbox.conftest import NOBODY, Document, Open, numbers, until
 from tests.stack.conftest import environment
 
-from api.settings import SettingError
 from catalog.classifier import Classifier
+from web.settings import SettingError
 
 # Puts numbered documents until SIGTERM, or until it is killed. It says how many it has put: when the first thousand are
 # saved, and in the end.

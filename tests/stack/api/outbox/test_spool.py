@@ -12,8 +12,8 @@ import pytest
 from tests.stack.api.outbox.conftest import NOBODY, Open
 
 from api.outbox import Bound
-from api.settings import SettingError
 from api.spool import Spool
+from web.settings import SettingError
 
 
 def _a_file(spool: Path) -> None:

@@ -68,8 +68,10 @@ def _serve(client: socket.socket, target: str) -> None:
         except OSError:  # not up yet: the client sees a closed connection, as it would see a refused one
             return
         with server:
-            if client.family == socket.AF_INET:
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Whatever is sent goes at once: waiting for more, one end would wait for the other's delayed answer, 40 ms.
+            for end in (client, server):
+                if end.family in (socket.AF_INET, socket.AF_INET6):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             back = threading.Thread(target=_copy, args=(server, client), daemon=True)
             back.start()
             _copy(client, server)

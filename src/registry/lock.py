@@ -1,0 +1,96 @@
+"""Locks between trainers, wherever they run: advisory locks of a PostgreSQL that all of them reach."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import LiteralString
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from registry.errors import RegistryError, SettingError
+
+__all__ = ["Database", "Progress", "locked"]
+
+Progress = Callable[[str], None]
+"""Takes a line that says how far the work is."""
+
+CONNECT_TIMEOUT = 10
+
+
+@dataclass(frozen=True)
+class Database:
+    """The PostgreSQL that has the locks. Prints itself without its address, which may hold a password.
+
+    Attributes:
+        uri: Its address.
+        variable: The environment variable that names it, for messages.
+        program: Who asks, as PostgreSQL shows it.
+    """
+
+    uri: str = field(repr=False)
+    variable: str
+    program: str
+
+
+@contextmanager
+def locked(database: Database, name: str, progress: Progress) -> Iterator[Callable[[], None]]:
+    """Hold the lock of this name, and hand out a function that raises where it is held no more.
+
+    It goes with the connection: a holder that is killed holds nothing, and one that lost its server does not know.
+
+    Raises:
+        SettingError: The address is none.
+        RegistryError: PostgreSQL does not answer, refuses, or went away while the lock was held.
+    """
+    key = int.from_bytes(hashlib.sha256(f"gigogne.ml.{name}".encode()).digest()[:8], "big", signed=True)
+    with closing(_connect(database)) as connection:
+
+        def ask(function: LiteralString) -> bool:
+            try:
+                return connection.execute(f"SELECT {function}(%s)", [key]).fetchone() == (True,)
+            except psycopg.Error as error:
+                raise _lost(error) from None
+
+        def check() -> None:
+            # A lock may be taken more than once by who holds it.
+            if not ask("pg_try_advisory_lock"):
+                raise RegistryError("another trainer took the lock; train again")
+
+        if not ask("pg_try_advisory_lock"):
+            progress(f"waiting for another trainer, which holds the lock {name!r}")
+            ask("pg_advisory_lock")
+        yield check
+
+
+def _connect(database: Database) -> psycopg.Connection:
+    try:
+        parts = conninfo_to_dict(database.uri)
+    except psycopg.Error:
+        # libpq's own message may quote a part of the password: say nothing of what it read.
+        hint = "percent-encode special characters of the password (@ is %40, / is %2F, : is %3A)"
+        raise SettingError(f"{database.variable} is no address that PostgreSQL understands: {hint}") from None
+    parts.setdefault("connect_timeout", CONNECT_TIMEOUT)
+    where = f"PostgreSQL on {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+    try:
+        return psycopg.connect(make_conninfo("", **parts), autocommit=True, fallback_application_name=database.program)
+    except psycopg.Error as error:
+        said = _first_line(error)
+        if "password" in said:
+            raise RegistryError(f"{where} refused the user or the password: correct {database.variable}") from None
+        hint = f"is it running (docker compose up -d postgres), and is {database.variable} right?"
+        raise RegistryError(f"cannot reach {where}: {said}; {hint}") from None
+
+
+def _lost(error: psycopg.Error) -> RegistryError:
+    return RegistryError(f"lost the connection to PostgreSQL, and the lock with it: {_first_line(error)}; train again")
+
+
+def _first_line(error: psycopg.Error) -> str:
+    """What libpq says, without the address that it puts before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return re.sub(r"^connection (failed|to server)[^:]*: *", "", lines[0]) if lines else type(error).__name__
