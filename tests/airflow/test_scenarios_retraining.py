@@ -79,6 +79,21 @@ def test_drift_starts_a_retraining(deploy: Deploy) -> None:
     assert len(runs(made)) == 2
 
 
+def test_each_project_has_its_dag(deploy: Deploy) -> None:
+    """Drift of the fraud project asks for a run of its own DAG, also while another project's run is under way."""
+    made, fraud = deploy(COMPOSE, engine="process"), deploy(COMPOSE, engine="process")
+    pause(made, False)
+    pause(fraud, False)
+    with monitor(made, RETRAIN_FRAUD_DAG=fraud.dag_id) as asked:
+        assert tell(asked, 3)[1]["outcome"] == "started"
+        status, answer, _ = asked.ask("/alerts", payload(3, project="fraud"))
+        assert (status, json.loads(answer)) == (200, {"outcome": "started", "run": "retrain__v3"})
+        (run,) = runs(fraud)
+        assert run["dag_run_id"] == "retrain__v3" and run["note"] == "Asked for by an alert."
+        assert asked.metrics()['fraud_retrainings_total{outcome="started"}'] == 1
+    assert len(runs(made)) == 1
+
+
 def test_an_airflow_that_refuses(deploy: Deploy) -> None:
     """A wrong password, and a DAG that is not there: 503, which says what to correct; no run."""
     made = deploy(COMPOSE, engine="process", is_paused_upon_creation=True)
@@ -91,16 +106,17 @@ def test_an_airflow_that_refuses(deploy: Deploy) -> None:
     assert runs(made) == []
 
 
-def test_the_dags_of_the_stack() -> None:
-    """`dags/catalog.py` has the training, which is asked for, and the look for drift, hourly and one at a time."""
-    found = runpy.run_path(str(REPOSITORY / "dags" / "catalog.py"))
+@pytest.mark.parametrize("project", ["catalog", "fraud"])
+def test_the_dags_of_the_stack(project: str) -> None:
+    """Of either project: the training, one run at a time and none for hours gone by; the look for drift, hourly."""
+    found = runpy.run_path(str(REPOSITORY / "dags" / f"{project}.py"))
     dag, drift = found["dag"], found["drift"]
-    assert (dag.dag_id, dag.schedule) == ("catalog", None)
-    assert {"extract", "transform", "cleaning", "train"} <= set(dag.task_ids)
-    assert (drift.dag_id, drift.schedule, drift.max_active_runs, drift.catchup) == (
-        "catalog_drift",
-        "@hourly",
-        1,
-        False,
-    )
-    assert set(drift.task_ids) == {"start_servers", "drift", "stop_servers"}
+    schedule, jobs, look = {
+        "catalog": (None, {"extract", "transform", "cleaning", "train"}, "drift"),
+        "fraud": ("@hourly", {"simulator", "logger_sql", "confirm", "extractor_sql", "train_fraud"}, "drift_fraud"),
+    }[project]
+    assert (dag.dag_id, dag.schedule) == (project, schedule)
+    assert jobs <= set(dag.task_ids)
+    hourly = (drift.dag_id, drift.schedule, drift.max_active_runs, drift.catchup)
+    assert hourly == (f"{project}_drift", "@hourly", 1, False)
+    assert set(drift.task_ids) == {"start_servers", look, "stop_servers"}

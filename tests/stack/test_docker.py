@@ -49,6 +49,8 @@ def stack(workspace: Workspace) -> Iterator[Workspace]:
         "TRANSACTIONS": "2000",
         "DEMO_MODE": "1",
     }
+    # Whoever nests first builds the image that it is done in.
+    workspace.patience = 300
     yield workspace
 
 
