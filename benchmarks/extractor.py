@@ -59,7 +59,7 @@ def main() -> None:
     given = options.parse_args()
     with contenders() as environment:
         fill(environment, given.rows)
-        print(f"\n{given.rows:,} rows of 24 columns\n\nThe same bytes as psql: {same_bytes(environment)}\n")
+        print(f"\n{given.rows:,} rows of 23 columns\n\nThe same bytes as psql: {same_bytes(environment)}\n")
         speed(environment, given.rounds, given.pandas_rounds)
         if given.memory:
             memory(environment)

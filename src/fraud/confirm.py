@@ -1,31 +1,31 @@
 """The confirmer: takes each file of confirmations into PostgreSQL once, and says what became of them.
 
 A file is one database transaction with its entry in a ledger, by name and content. Lines that are no confirmation,
-and those that contradict what is known, go to ``rejected/<file>.jsonl`` beside the files, each with its number and its
-reason; the rest goes in.
+and those that contradict what is known, go to ``rejected/<file>-<content>.csv.jsonl`` beside the files, each with its
+number and its reason; the rest goes in. A file without the header is none, and no entry is made.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
-from io import BufferedReader, TextIOWrapper
+from io import BufferedReader
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from fraud.confirmations import Confirmation, Contradiction, Outcome, record
+from fraud.confirmations import Confirmation, Contradiction, Outcome, TooEarly, record
+from fraud.csv_lines import Line, lines, wrong_header
 from fraud.database import Address, session
 from fraud.dates import DateError, year_first
 from fraud.fields import FieldError, boolean, trans_num
 from fraud.fields import text as words
-from fraud.job import JobError, Progress, run, text
+from fraud.job import JobError, Progress, fail, run, text
 from fraud.landing import confirmation_files, sweep, write_whole
 from fraud.tables import CONFIRMATION_FILES, create_tables
 
@@ -34,7 +34,7 @@ __all__ = ["HEADER", "Counts", "main", "take"]
 LANDING_DIR = "/data/landing"
 REJECTED = "rejected"
 HEADER = ("trans_num", "is_fraud", "confirmed_by", "confirmed_at")
-# So many contradictions of a file are told at once; its reject file has all of them.
+# So many refusals of a file are told at once; its reject file has all of them.
 TOLD = 10
 
 CLAIM = sql.SQL("INSERT INTO {} (file, sha256) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING file").format(
@@ -73,54 +73,46 @@ class Counts:
         )
 
 
-class _File:
-    """The confirmations of a CSV, one after the other; what is none goes to its rejects."""
+class UnusableError(JobError):
+    """A file that cannot be read, or holds no confirmations."""
 
-    def __init__(self, file: BufferedReader) -> None:
-        # Bytes that are no UTF-8 survive until their line is rejected.
-        text_file = TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
-        self._rows = csv.reader(text_file, strict=True)
+
+class _File:
+    """The confirmations of a CSV, one after the other; what is none goes to its rejects.
+
+    Raises:
+        UnusableError: It has not the header.
+    """
+
+    def __init__(self, path: Path, file: BufferedReader) -> None:
+        self._found = lines(file)
+        header = next(self._found, None)
+        names = [name.strip().lower() for name in header.fields] if header else []
+        if sorted(names) != sorted(HEADER):
+            raise UnusableError(f"{path} {wrong_header(header, HEADER)}")
+        self._places = {name: place for place, name in enumerate(names)}
         self._lines = array("Q")
         self.rejects: list[bytes] = []
 
     def __iter__(self) -> Iterator[Confirmation]:
-        rows = self._whole_rows()
-        header = next(rows, [])
-        places = {name.strip().lower(): place for place, name in enumerate(header)}
-        if places.keys() != set(HEADER) or len(header) != len(HEADER):
-            return self._reject(f"the first line is not {','.join(HEADER)}", header)
-        for row in rows:
-            if not row:
-                continue
+        for line in self._found:
             try:
-                confirmation = _confirmation(row, places)
-            except (DateError, FieldError) as error:
-                self._reject(str(error), row)
+                confirmation = _confirmation(line, self._places)
+            except FieldError as error:
+                self._reject(line.number, str(error), line.fields)
             else:
-                self._lines.append(self._rows.line_num)
+                self._lines.append(line.number)
                 yield confirmation
-        return None
 
-    def refuse(self, contradiction: Contradiction) -> int:
-        """Put a contradiction among the rejects; return its line."""
-        line = self._lines[contradiction.line - 1]
-        said = contradiction.refused
-        self._reject(
-            str(contradiction), [said.trans_num, str(said.is_fraud), said.confirmed_by, str(said.confirmed_at)], line
-        )
+    def refuse(self, refusal: Contradiction | TooEarly) -> int:
+        """Put a confirmation that was refused among the rejects; return its line."""
+        line, said = self._lines[refusal.line - 1], refusal.refused
+        fields = [said.trans_num, str(said.is_fraud), said.confirmed_by, str(said.confirmed_at)]
+        self._reject(line, str(refusal), fields)
         return line
 
-    def _whole_rows(self) -> Iterator[list[str]]:
-        while True:
-            try:
-                yield next(self._rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                self._reject(f"broken CSV: {error}", [])
-
-    def _reject(self, reason: str, fields: list[str], line: int | None = None) -> None:
-        entry = {"line": line or self._rows.line_num or 1, "reason": reason, "fields": fields}
+    def _reject(self, line: int, reason: str, fields: list[str]) -> None:
+        entry = {"line": line, "reason": reason, "fields": fields}
         self.rejects.append(json.dumps(entry).encode("ascii") + b"\n")
 
 
@@ -131,43 +123,57 @@ def main() -> None:
     address = Address.read()
     files = [Path(named)] if named else confirmation_files(folder)
     sweep(folder / REJECTED)
-    counts = Counts()
+    counts, unusable = Counts(), list[UnusableError]()
     progress = Progress()
     with session(address, "confirm") as connection:
         create_tables(connection)
         for path in files:
-            counts += take(connection, path, folder / REJECTED)
-            progress.show(f"{counts}, {len(files) - counts.files:,} to go")
-    print(counts)
+            try:
+                counts += take(connection, path, folder / REJECTED)
+            except UnusableError as error:
+                unusable.append(error)
+            progress.show(f"{counts}, {len(files) - counts.files - len(unusable):,} to go")
+    if counts.files or not unusable:
+        print(counts)
+    fail(unusable)
 
 
 def take(connection: psycopg.Connection, path: Path, rejected: Path) -> Counts:
-    """Take one file in, unless the ledger has it; either way, say what became of its lines."""
+    """Take one file in, unless the ledger has it; either way, say what became of its lines.
+
+    Raises:
+        UnusableError: It cannot be read, or is no file of confirmations: nothing has changed.
+    """
     try:
         with path.open("rb") as file, connection.transaction():
             key = (path.name, hashlib.file_digest(file, "sha256").hexdigest())
             file.seek(0)
             if connection.execute(CLAIM, key).fetchone() is None:
                 return _recall(connection, key)
-            return _take(connection, _File(file), key, rejected / f"{path.name}.jsonl")
+            return _take(connection, _File(path, file), key, rejected)
     except OSError as error:
-        raise JobError(f"cannot read {path}: {error.strerror}") from None
+        raise UnusableError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _take(connection: psycopg.Connection, file: _File, key: tuple[str, str], rejected: Path) -> Counts:
-    outcome = record(connection, file, source=key[0])
-    unusable = len(file.rejects)
-    counts = _counts(outcome, unusable)
+    # In a container each file of one's own has the same name.
+    source = f"{Path(key[0]).stem}-{key[1][:12]}{Path(key[0]).suffix}"
+    outcome = record(connection, file, source=source)
+    refusals: list[Contradiction | TooEarly] = sorted(
+        [*outcome.contradicted, *outcome.rejected], key=lambda each: each.line
+    )
+    counts = _counts(outcome, len(file.rejects) + len(outcome.rejected))
     connection.execute(RECORD, (*astuple(counts)[:-1], *key))
-    for told, contradiction in enumerate(outcome.contradicted):
-        line = file.refuse(contradiction)
+    for told, refusal in enumerate(refusals):
+        line = file.refuse(refusal)
         if told < TOLD:
-            print(f"{key[0]}, line {line}: {contradiction}", file=sys.stderr)
+            print(f"{key[0]}, line {line}: {refusal}", file=sys.stderr)
     if file.rejects:
+        path = rejected / f"{source}.jsonl"
         # Before the commit: if we are killed in between, both are done again.
-        write_whole(rejected, file.rejects)
+        write_whole(path, file.rejects)
         print(
-            f"{key[0]}: {unusable:,} lines rejected, {counts.contradicted:,} contradict, see {rejected}",
+            f"{key[0]}: {counts.rejected:,} lines rejected, {counts.contradicted:,} contradict, see {path}",
             file=sys.stderr,
         )
     return counts
@@ -191,8 +197,15 @@ def _recall(connection: psycopg.Connection, key: tuple[str, str]) -> Counts:
     return Counts(repeated=repeated, contradicted=contradicted, rejected=rejected, files=1)
 
 
-def _confirmation(row: list[str], places: dict[str, int]) -> Confirmation:
-    """One line of a file."""
+def _confirmation(line: Line, places: dict[str, int]) -> Confirmation:
+    """One line of a file.
+
+    Raises:
+        FieldError: It is no confirmation.
+    """
+    if line.broken:
+        raise FieldError(line.broken)
+    row = line.fields
     if len(row) != len(HEADER):
         raise FieldError(f"{len(row)} fields, not {len(HEADER)}")
     name = ""

@@ -1,9 +1,9 @@
 """Confirmations: what is known, days later, about a transaction; who said it, and when.
 
 The truth is set once. A confirmation that says what is known already is counted; one that says the contrary is
-refused, and the first stands. A confirmation may come before its transaction: it waits, and whoever inserts the
-transaction (``fraud.logger_sql``) takes the truth that is there. So that none slips between the two, an insert holds
-a lock that it shares with other inserts, and a confirmation holds it alone.
+refused, and the first stands; one of a time before its transaction is refused, too. A confirmation may come before its
+transaction: it waits, and whoever inserts the transaction (``fraud.logger_sql``) takes the truth that is there. So that
+none slips between the two, an insert holds a lock that it shares with other inserts, and a confirmation holds it alone.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "Contradiction",
     "Fate",
     "Outcome",
+    "TooEarly",
     "hold_truth",
     "record",
     "record_each",
@@ -48,34 +49,41 @@ CREATE_STAGE = sql.SQL(
 ).format(**NAMES)
 EMPTY_STAGE = sql.SQL("DELETE FROM {stage}").format(**NAMES)
 COPY = sql.SQL("COPY {stage} (line, trans_num, is_fraud, confirmed_by, confirmed_at) FROM STDIN").format(**NAMES)
-# What stood before the first of these lines; else the first line of a transaction is what stands from now on.
+# What stood before the first of these lines; else the first line of a transaction is what stands from now on. Who says
+# first what plain SQL has set is kept as well.
 JUDGE = sql.SQL(
     """
     CREATE TEMPORARY TABLE judged ON COMMIT DROP AS
-    SELECT *, CASE WHEN news AND nth = 1 THEN CASE WHEN id IS NULL THEN 'waiting' ELSE 'confirmed' END
-                   WHEN is_fraud = truth THEN 'repeated' ELSE 'contradicted' END AS fate
+    SELECT *, CASE WHEN early THEN 'rejected'
+                   WHEN news AND nth = 1 THEN CASE WHEN id IS NULL THEN 'waiting' ELSE 'confirmed' END
+                   WHEN is_fraud = truth THEN 'repeated' ELSE 'contradicted' END AS fate,
+           early IS NOT TRUE AND unsaid AND is_fraud = truth AND CASE WHEN news THEN nth ELSE agreeing END = 1
+           AS first_word
     FROM (
-        SELECT s.*, t.id, k.trans_num IS NULL AND t.fraud_confirmed IS NULL AS news,
+        SELECT s.*, t.id, t.trans_date_trans_time AS made_at, s.confirmed_at < t.trans_date_trans_time AS early,
+               k.trans_num IS NULL AS unsaid, k.trans_num IS NULL AND t.fraud_confirmed IS NULL AS news,
                row_number() OVER same AS nth,
+               count(*) FILTER (WHERE s.is_fraud = t.fraud_confirmed) OVER same AS agreeing,
                coalesce(k.is_fraud, t.fraud_confirmed, first_value(s.is_fraud) OVER same) AS truth,
                CASE WHEN k.trans_num IS NOT NULL THEN k.confirmed_by
                     WHEN t.fraud_confirmed IS NULL THEN first_value(s.confirmed_by) OVER same END AS first_by,
                CASE WHEN k.trans_num IS NOT NULL THEN k.confirmed_at
                     WHEN t.fraud_confirmed IS NULL THEN first_value(s.confirmed_at) OVER same END AS first_at
         FROM {stage} AS s LEFT JOIN {kept} AS k USING (trans_num) LEFT JOIN {table} AS t USING (trans_num)
-        WINDOW same AS (PARTITION BY s.trans_num ORDER BY s.line)
+        WINDOW same AS (PARTITION BY s.trans_num, s.confirmed_at < t.trans_date_trans_time ORDER BY s.line)
     ) AS compared
     """
 ).format(**NAMES)
 KEEP = sql.SQL(
     "INSERT INTO {kept} (trans_num, is_fraud, confirmed_by, confirmed_at, source)"
-    " SELECT trans_num, is_fraud, confirmed_by, confirmed_at, %s FROM judged WHERE news AND nth = 1"
+    " SELECT trans_num, is_fraud, confirmed_by, confirmed_at, %s FROM judged WHERE first_word"
 ).format(**NAMES)
 SET = sql.SQL(
-    "UPDATE {table} AS t SET fraud_confirmed = judged.is_fraud FROM judged WHERE t.id = judged.id AND news AND nth = 1"
+    "UPDATE {table} AS t SET fraud_confirmed = judged.is_fraud FROM judged"
+    " WHERE t.id = judged.id AND first_word AND news"
 ).format(**NAMES)
 COUNT = "SELECT fate, count(*), count(*) FILTER (WHERE is_fraud) FROM judged GROUP BY fate"
-FATES = "SELECT fate, line, trans_num, is_fraud, confirmed_by, confirmed_at, first_by, first_at FROM judged"
+FATES = "SELECT fate, line, trans_num, is_fraud, confirmed_by, confirmed_at, first_by, first_at, made_at FROM judged"
 
 
 class Fate(StrEnum):
@@ -89,6 +97,8 @@ class Fate(StrEnum):
     """It says what is known already."""
     CONTRADICTED = "contradicted"
     """It says the contrary of what is known, which stands."""
+    REJECTED = "rejected"
+    """It is of a time before its transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +133,27 @@ class Contradiction:
 
 
 @dataclass(frozen=True, slots=True)
+class TooEarly:
+    """A confirmation of a time before its transaction, its place among those given (from 1), and when that was made."""
+
+    line: int
+    refused: Confirmation
+    made_at: datetime
+
+    def __str__(self) -> str:
+        return f"confirmed_at: {self.refused.confirmed_at} is before the transaction, made at {self.made_at}"
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of some confirmations: how many are the truth now, were known, wait; and who contradicts whom."""
+    """What became of some confirmations: how many are the truth now, were known, wait; and what was refused."""
 
     recorded: int = 0
     frauds: int = 0
     repeated: int = 0
     contradicted: tuple[Contradiction, ...] = ()
     waiting: int = 0
+    rejected: tuple[TooEarly, ...] = ()
 
 
 def record(connection: psycopg.Connection, confirmations: Iterable[Confirmation], *, source: str) -> Outcome:
@@ -148,13 +171,13 @@ def record(connection: psycopg.Connection, confirmations: Iterable[Confirmation]
 
 def record_each(
     connection: psycopg.Connection, confirmations: Iterable[Confirmation], *, source: str
-) -> list[Fate | Contradiction]:
+) -> list[Fate | Contradiction | TooEarly]:
     """The same, for a few: what became of each, in their order."""
     with connection.transaction():
         stage(connection, confirmations)
         _settle(connection, source)
         rows = connection.execute(f"{FATES} ORDER BY line")
-        fates = [_contradiction(row) if row[0] == Fate.CONTRADICTED else Fate(row[0]) for row in rows]
+        fates = [_refusal(row) or Fate(row[0]) for row in rows]
         connection.execute("DROP TABLE judged")
         return fates
 
@@ -177,9 +200,16 @@ def settle(connection: psycopg.Connection, *, source: str) -> Outcome:
     for fate, count, of_frauds in connection.execute(COUNT):
         counts[fate] = count
         frauds += of_frauds if fate == Fate.CONFIRMED else 0
-    refused = connection.execute(f"{FATES} WHERE fate = 'contradicted' ORDER BY line") if counts["contradicted"] else ()
+    refused = counts[Fate.CONTRADICTED] + counts[Fate.REJECTED]
+    of_them = f"{FATES} WHERE fate IN ('contradicted', 'rejected') ORDER BY line"
+    refusals = list(map(_refusal, connection.execute(of_them))) if refused else []
     outcome = Outcome(
-        counts["confirmed"], frauds, counts["repeated"], tuple(map(_contradiction, refused)), counts["waiting"]
+        counts["confirmed"],
+        frauds,
+        counts["repeated"],
+        tuple(each for each in refusals if isinstance(each, Contradiction)),
+        counts["waiting"],
+        tuple(each for each in refusals if isinstance(each, TooEarly)),
     )
     connection.execute("DROP TABLE judged")
     return outcome
@@ -210,6 +240,10 @@ def _settle(connection: psycopg.Connection, source: str) -> None:
     connection.execute(SET)
 
 
-def _contradiction(row: TupleRow) -> Contradiction:
-    _, line, trans_num, is_fraud, by, at, first_by, first_at = row
-    return Contradiction(line, Confirmation(trans_num, is_fraud, by, at), first_by, first_at)
+def _refusal(row: TupleRow) -> Contradiction | TooEarly | None:
+    """Why a confirmation was refused, if it was."""
+    fate, line, trans_num, is_fraud, by, at, first_by, first_at, made_at = row
+    given = Confirmation(trans_num, is_fraud, by, at)
+    if fate == Fate.CONTRADICTED:
+        return Contradiction(line, given, first_by, first_at)
+    return TooEarly(line, given, made_at) if fate == Fate.REJECTED else None

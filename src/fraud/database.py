@@ -13,9 +13,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from fraud.job import JobError, SettingError, text
 
-__all__ = ["Address", "session"]
+__all__ = ["VARIABLE", "Address", "session"]
 
 VARIABLE = "LOGGER_SQL_URI"
+"""What names the database."""
 EXAMPLE = "postgresql://user:password@host:5432/database"
 # SQLAlchemy's spelling names a driver after the scheme; `postgres://` is what hosting companies hand out.
 SCHEME = re.compile(r"postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)

@@ -10,23 +10,28 @@ The rule, decided row by row, because one batch may hold rows of several sources
    seven years early. If it agrees with neither, the row is rejected.
 4. A date of birth has no ``unix_time``. It is read by rules 1 and 2, then in the order (day first or month
    first) that the same row's transaction date proved. If that one proved nothing, the row is rejected.
+5. The year is one of 1900 to 2199, so that days may be added to every date: ``0001-01-01`` is how some sources
+   write that they have none.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta
+from typing import TypeVar
 
-__all__ = ["DateError", "birth_date", "transaction_time", "year_first"]
+__all__ = ["FIRST_YEAR", "LAST_YEAR", "DateError", "birth_date", "transaction_time", "within_reach", "year_first"]
 
 YEAR_FIRST = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 YEAR_FIRST_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2})?")
 YEAR_LAST = re.compile(r"([0-9]{1,2})([/-])([0-9]{1,2})\2([0-9]{4})")
 CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 EPOCH = datetime(1970, 1, 1)
+FIRST_YEAR, LAST_YEAR = 1900, 2199
 DAY_FIRST, MONTH_FIRST = "day first", "month first"
 # The two readings of a date are at least 28 days apart, so this tolerance cannot take one for the other.
 TOLERANCE = timedelta(hours=36)
+Day = TypeVar("Day", bound=date)
 
 
 class DateError(ValueError):
@@ -38,9 +43,21 @@ def year_first(text: str) -> datetime:
     if not YEAR_FIRST_TIME.fullmatch(text):
         raise DateError(f"{text!r} is not a date and time: write 2025-01-31 12:00:00, without a time zone")
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise DateError(f"{text!r} is not a date: {error}") from None
+    return within_reach(moment)
+
+
+def within_reach(day: Day) -> Day:
+    """The day or moment itself, where its year is one that we take.
+
+    Raises:
+        DateError: It is not.
+    """
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise DateError(f"the year {day.year:04d} is not one of {FIRST_YEAR} to {LAST_YEAR}")
+    return day
 
 
 def transaction_time(text: str, unix_time: int) -> tuple[datetime, str | None]:
@@ -59,21 +76,22 @@ def transaction_time(text: str, unix_time: int) -> tuple[datetime, str | None]:
         moment = datetime(day.year, day.month, day.day, hour, minute, second)
     except ValueError as error:
         raise DateError(f"{text!r} is not a date: {error}") from None
-    return moment, None if len(set(readings.values())) < len(readings) else order
+    return within_reach(moment), None if len(set(readings.values())) < len(readings) else order
 
 
 def birth_date(text: str, order: str | None) -> date:
     """The day that ``text`` names; ``order`` is what the transaction's own date proved, if anything."""
     if YEAR_FIRST.fullmatch(text):
         try:
-            return date.fromisoformat(text)
+            day = date.fromisoformat(text)
         except ValueError as error:
             raise DateError(f"{text!r} is not a date: {error}") from None
+        return within_reach(day)
     readings = _readings(text)
     known = _only(readings) or order
     if known is None:
         raise DateError(f"{text!r} is {_both(readings)}, and the transaction's date does not tell which")
-    return readings[known]
+    return within_reach(readings[known])
 
 
 def _readings(text: str) -> dict[str, date]:

@@ -21,6 +21,7 @@ from fraud.confirmation import confirm
 from fraud.confirmations import hold_truth, release_truth
 from fraud.copying import copy_out
 from fraud.database import Address, session
+from fraud.dates import FIRST_YEAR, LAST_YEAR, DateError, within_reach
 from fraud.extracts import HEADER, HISTORY_HEADER, history, newest, validated
 from fraud.job import Progress, SettingError, flag, run, size, text
 from fraud.snapshot import Extracted, Snapshot
@@ -55,7 +56,7 @@ def main() -> None:
     store = Store()
     with ExitStack() as at_the_end:
         connection = at_the_end.enter_context(session(address, "extractor_sql"))
-        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        _take_turn(connection)
         if demo:
             hold_truth(connection)
         # One snapshot for all that follows: what is counted, confirmed and extracted is the same database.
@@ -80,6 +81,13 @@ def main() -> None:
     print(said)
     if not snapshot.validated.rows:
         print(NOTHING, file=sys.stderr)
+
+
+def _take_turn(connection: psycopg.Connection) -> None:
+    """Be the one extractor that runs, until the connection ends."""
+    if connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone() != (True,):
+        print("waiting for another extractor of this database, which is at work", file=sys.stderr, flush=True)
+        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
 
 
 def _extract(
@@ -160,7 +168,11 @@ def _moment(variable: str) -> datetime | None:
         moment = datetime.fromisoformat(value)
     except ValueError:
         raise SettingError(f"{variable}={value!r} is not a date and time: write 2025-01-31T12:00:00") from None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    try:
+        return within_reach(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment)
+    except (DateError, OverflowError):
+        limit = f"write one from {FIRST_YEAR}-01-01 to {LAST_YEAR}-12-31"
+        raise SettingError(f"{variable}={value!r} is out of range: {limit}") from None
 
 
 if __name__ == "__main__":

@@ -10,21 +10,25 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import count
 from typing import Any
 
+from fraud.dates import LAST_YEAR
+from fraud.job import SettingError
 from fraud.scenario.days import DAY, FIRST_DAY, PER_DAY, World
 from fraud.scenario.drift import Drift
 from fraud.scenario.merchants import CATEGORY_NAMES
 from fraud.scenario.purchases import Purchase
 from fraud.scenario.rules import predicted
 
-__all__ = ["UNCHALLENGED_AFTER", "Event", "Generator", "Truth"]
+__all__ = ["TOTAL", "UNCHALLENGED_AFTER", "Event", "Generator", "Truth", "check_range"]
 
 FIRST_MOMENT = datetime.combine(FIRST_DAY, time())
 FIRST_UNIX = int(FIRST_MOMENT.replace(tzinfo=UTC).timestamp())
+TOTAL = (date(LAST_YEAR + 1, 1, 1) - FIRST_DAY).days * PER_DAY
+"""How many transactions there are, to the end of the last year that a date may have."""
 UNCHALLENGED_AFTER = timedelta(days=7)
 """After which time a transaction that nobody has complained of counts as genuine."""
 # Within a week the holder sees it on the telephone; later on the statement, and has it charged back.
@@ -135,6 +139,16 @@ class Generator:
 
     def _name(self, number: int) -> str:
         return hashlib.blake2b(f"{self._seed}:{number}".encode(), digest_size=16).hexdigest()
+
+
+def check_range(start: int, count: int) -> None:
+    """Refuse a range of transactions that goes on for too long.
+
+    Raises:
+        SettingError: It does.
+    """
+    if start + count > TOTAL:
+        raise SettingError(f"START + TRANSACTIONS is {start + count:,}: {TOTAL:,} is the most, the end of {LAST_YEAR}")
 
 
 def _moment(second: int) -> datetime:

@@ -9,14 +9,28 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["JobError", "Progress", "SettingError", "Stopped", "flag", "run", "size", "text", "whole_number"]
+__all__ = [
+    "JobError",
+    "Progress",
+    "SettingError",
+    "Stopped",
+    "fail",
+    "flag",
+    "run",
+    "size",
+    "text",
+    "whole_number",
+]
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"", "0", "false", "no", "off"})
+# So many failures of a kind are told.
+TOLD = 10
 
 
 class JobError(Exception):
@@ -31,8 +45,8 @@ class SettingError(JobError):
     exit_code = 2
 
 
-class Stopped(BaseException):
-    """SIGTERM arrived. Like KeyboardInterrupt, so that no ``except Exception`` swallows it."""
+class Stopped(KeyboardInterrupt):
+    """SIGTERM arrived. A KeyboardInterrupt: psycopg cancels the statement it waits for at that one alone."""
 
 
 def text(name: str, default: str = "") -> str:
@@ -74,6 +88,9 @@ def run(main: Callable[[], None], *failures: type[Exception]) -> NoReturn:
         raise Stopped
 
     signal.signal(signal.SIGTERM, on_sigterm)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a pipe of Windows has an encoding that lacks what we say
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     expected: tuple[type[Exception], ...] = (JobError, *failures)
     try:
         main()
@@ -89,6 +106,20 @@ def run(main: Callable[[], None], *failures: type[Exception]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def fail(failures: Sequence[JobError]) -> None:
+    """End with the first of what failed, a line for each; go on where nothing did.
+
+    Raises:
+        JobError: The first one.
+    """
+    if failures:
+        for failure in failures[1:TOLD]:
+            print(f"error: {failure}", file=sys.stderr)
+        if len(failures) > TOLD:
+            print(f"error: and {len(failures) - TOLD:,} more like these", file=sys.stderr)
+        raise failures[0]
 
 
 class Progress:

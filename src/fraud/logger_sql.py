@@ -15,6 +15,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -24,7 +25,7 @@ from psycopg import sql
 
 from fraud.confirmations import CONFIRMATIONS, share_truth
 from fraud.database import Address, session
-from fraud.job import JobError, Progress, flag, run, text
+from fraud.job import JobError, Progress, fail, flag, run, text
 from fraud.landing import batches, sweep, write_whole
 from fraud.rows import pieces
 from fraud.tables import LEDGER, create_tables
@@ -72,6 +73,10 @@ RECALL = sql.SQL("SELECT inserted, already_there, rejected FROM {} WHERE batch =
 )
 
 
+class UnreadableError(JobError):
+    """A batch that cannot be read."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """What became of the lines of some batches."""
@@ -102,7 +107,9 @@ def main() -> None:
     address = Address.read()
     following = flag("LOGGER_FOLLOW")
     sweep(folder / REJECTED)
-    print(_follow(address, folder) if following else _once(address, folder))
+    counts, unread = (_follow(address, folder), ()) if following else _once(address, folder)
+    print(counts)
+    fail(unread)
 
 
 def prepare(connection: psycopg.Connection) -> None:
@@ -112,7 +119,12 @@ def prepare(connection: psycopg.Connection) -> None:
 
 
 def ingest(connection: psycopg.Connection, batch: Path) -> Counts:
-    """Take one batch in, unless the ledger has it; either way, say what became of its lines."""
+    """Take one batch in, unless the ledger has it; either way, say what became of its lines.
+
+    Raises:
+        UnreadableError: It cannot be read: nothing has changed.
+        JobError: It met deadlock after deadlock, or its rejects cannot be written.
+    """
     for attempt in range(TRIES_AFTER_DEADLOCK):
         try:
             with batch.open("rb") as file, connection.transaction():
@@ -123,7 +135,7 @@ def ingest(connection: psycopg.Connection, batch: Path) -> Counts:
             # Whoever wrote it saw it in the ledger, and removed it.
             return Counts()
         except OSError as error:
-            raise JobError(f"cannot read {batch}: {error.strerror}") from None
+            raise UnreadableError(f"cannot read {batch}: {error.strerror}") from None
     raise JobError(f"{batch.name} met a deadlock {TRIES_AFTER_DEADLOCK} times: is another logger running?")
 
 
@@ -178,16 +190,20 @@ def _recall(connection: psycopg.Connection, key: tuple[str, str]) -> Counts:
     return Counts(0, inserted + already_there, rejected, 1)
 
 
-def _once(address: Address, folder: Path) -> Counts:
+def _once(address: Address, folder: Path) -> tuple[Counts, Sequence[UnreadableError]]:
+    """Ingest what has landed; what cannot be read is handed out, after the rest is in."""
     waiting = batches(folder)
-    counts = Counts()
+    counts, unread = Counts(), list[UnreadableError]()
     progress = Progress()
     with session(address, "logger_sql") as connection:
         prepare(connection)
         for batch in waiting:
-            counts += ingest(connection, batch)
-            progress.show(f"{counts}, {len(waiting) - counts.batches:,} to go")
-    return counts
+            try:
+                counts += ingest(connection, batch)
+            except UnreadableError as error:
+                unread.append(error)
+            progress.show(f"{counts}, {len(waiting) - counts.batches - len(unread):,} to go")
+    return counts, unread
 
 
 def _follow(address: Address, folder: Path) -> Counts:
@@ -213,13 +229,14 @@ def _follow(address: Address, folder: Path) -> Counts:
 
 
 class _Follower:
-    """What following remembers: the counts, the files already looked at, and whether it is time to stop."""
+    """What following remembers: the counts, what it looked at, what cannot be read, and whether it is time to stop."""
 
     def __init__(self, folder: Path) -> None:
         self.counts = Counts()
         self.stopping = False
         self._folder = folder
         self._seen: dict[Path, tuple[int, int, int]] = {}
+        self._unread: dict[Path, float] = {}
 
     def stop(self, *_: object) -> None:
         """SIGTERM's handler."""
@@ -235,6 +252,7 @@ class _Follower:
                 self._take(connection, batch)
             # What its writer removed is not remembered.
             self._seen = {batch: self._seen[batch] for batch in found if batch in self._seen}
+            self._unread = {batch: self._unread[batch] for batch in found if batch in self._unread}
             self.sleep(POLL_SECONDS)
 
     def sleep(self, seconds: float) -> None:
@@ -244,15 +262,25 @@ class _Follower:
             time.sleep(min(left, POLL_SECONDS))
 
     def _take(self, connection: psycopg.Connection, batch: Path) -> None:
+        """Ingest a batch that is new; one that cannot be read is tried again later, and the rest goes on."""
+        if time.monotonic() < self._unread.get(batch, 0.0):
+            return
         try:
             found = batch.stat()
+            version = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if self._seen.get(batch) == version:
+                return
+            self.counts += ingest(connection, batch)
         except FileNotFoundError:
             return
-        version = (found.st_mtime_ns, found.st_size, found.st_ino)
-        if self._seen.get(batch) != version:
-            self.counts += ingest(connection, batch)
-            self._seen[batch] = version
-            print(f"{batch.name}: {self.counts}", file=sys.stderr)
+        except (OSError, UnreadableError) as error:
+            if batch not in self._unread:
+                print(f"{error}; trying again every {LONGEST_PAUSE:.0f} s", file=sys.stderr)
+            self._unread[batch] = time.monotonic() + LONGEST_PAUSE
+            return
+        self._unread.pop(batch, None)
+        self._seen[batch] = version
+        print(f"{batch.name}: {self.counts}", file=sys.stderr)
 
 
 if __name__ == "__main__":

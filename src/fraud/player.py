@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from fraud.generator import Event, Generator, Truth
+from fraud.generator import TOTAL, Event, Generator, Truth, check_range
 from fraud.job import Progress, run, text, whole_number
 from fraud.playing.client import Client, RefusedError
 from fraud.playing.health import STATE
@@ -41,7 +41,7 @@ class Settings:
     """What the player is told.
 
     Attributes:
-        url: The scorer's address.
+        url: The scorer's address; whoever it names is shown nowhere.
         speed: How many times as fast as time goes by; 0 for as fast as it goes.
         start: The number of the first transaction, where there is no state.
         transactions: How many there are from `start` on; 0 for no end.
@@ -52,7 +52,7 @@ class Settings:
         password: Is shown nowhere.
     """
 
-    url: str
+    url: str = field(repr=False)
     speed: int
     start: int
     transactions: int
@@ -69,11 +69,13 @@ class Settings:
         Raises:
             SettingError: A variable has a value that cannot be used.
         """
+        start, transactions = whole_number("START", 0), whole_number("TRANSACTIONS", 0)
+        check_range(start, transactions)
         return cls(
             url=text("PLAYER_URL", URL),
             speed=whole_number("PLAYER_SPEED", SPEED),
-            start=whole_number("START", 0),
-            transactions=whole_number("TRANSACTIONS", 0),
+            start=start,
+            transactions=transactions,
             seed=whole_number("SEED", SEED),
             drift=Drift.parse(text("DRIFT")),
             state=Path(text("PLAYER_STATE", STATE)),
@@ -119,7 +121,7 @@ class Tally:
 
     def __str__(self) -> str:
         of = self._counts
-        told = [f"{of[name]:,} {name}" for name in ("contradicted", "repeated", "waiting") if of[name]]
+        told = [f"{of[name]:,} {name}" for name in ("contradicted", "rejected", "repeated", "waiting") if of[name]]
         seconds = max(time.monotonic() - self._began, 0.001)
         return (
             f"{of['taken']:,} transactions until {self._until or '-'} ({of['taken'] / seconds:,.0f} a second):"
@@ -152,8 +154,8 @@ class Player:
             JobError: The scorer does not know the user, or the state cannot be written.
         """
         settings, first = self._settings, self._position.stand.next
-        stop = settings.start + settings.transactions if settings.transactions else None
-        print(f"from transaction {first:,} on to {settings.url}, {_pace(settings.speed)}", flush=True)
+        stop = settings.start + settings.transactions if settings.transactions else TOTAL
+        print(f"from transaction {first:,} on to {self._client.shown}, {_pace(settings.speed)}", flush=True)
         self._tick()
         if not settings.user:
             print("PLAYER_USER is not set: nothing is confirmed", file=sys.stderr, flush=True)
@@ -166,7 +168,7 @@ class Player:
             self._position.write()
             print(self._tally, flush=True)
 
-    def _play(self, first: int, stop: int | None) -> None:
+    def _play(self, first: int, stop: int) -> None:
         """Hand out the transactions when their time comes, and what is confirmed by then."""
         settings, confirmed = self._settings, self._position.stand.confirmed
         begun, opened = time.monotonic(), self._generator.event(first).at

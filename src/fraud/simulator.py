@@ -9,7 +9,6 @@ Run again, it makes the same files under the same names and leaves those that ar
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import sys
@@ -17,9 +16,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from fraud.generator import Generator
+from fraud.csv_lines import Line, lines, wrong_header
+from fraud.generator import Generator, check_range
 from fraud.job import JobError, Progress, run, text, whole_number
 from fraud.landing import BATCH_SUFFIX, CONFIRMATIONS_SUFFIX, sweep, write_whole
 from fraud.scenario.drift import Drift
@@ -33,6 +33,8 @@ BATCH_SIZE = 1_000
 LANDING_DIR = "/data/landing"
 CONFIRMATIONS_FOLDER = "confirmations"
 CONFIRMATION_COLUMNS = "trans_num,is_fraud,confirmed_by,confirmed_at"
+# So many broken lines of a CSV are told; the batches have them all.
+TOLD = 10
 
 
 def main() -> None:
@@ -42,6 +44,7 @@ def main() -> None:
     source = text("TRANSACTIONS_CSV")
     generator = Generator(whole_number("SEED", SEED), Drift.parse(text("DRIFT")))
     start, wanted = whole_number("START", 0), whole_number("TRANSACTIONS", TRANSACTIONS)
+    check_range(start, wanted)
     confirmations = Path(text("CONFIRMATIONS_DIR", str(folder / CONFIRMATIONS_FOLDER)))
     sweep(folder)
     if source:
@@ -104,31 +107,39 @@ def _write_csv(source: Path, folder: Path, size: int) -> Iterator[str]:
     try:
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-        # Bytes that are not UTF-8 survive as lone surrogates: the logger rejects their lines, not the file.
-        with source.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            counts = [len(batch) for batch in _batches(folder, f"csv-{digest}", _rows(lines, source), 0, size)]
+            file.seek(0)
+            rows = _rows(lines(file), source)
+            counts = [len(batch) for batch in _batches(folder, f"csv-{digest}", rows, 0, size)]
     except OSError as error:
         raise JobError(f"cannot read TRANSACTIONS_CSV {source}: {error.strerror}") from None
-    except csv.Error as error:
-        raise JobError(f"TRANSACTIONS_CSV {source} is not a CSV that can be read: {error}") from None
     yield f"{sum(counts):,} transactions in {len(counts):,} batches → {folder}"
 
 
-def _rows(lines: TextIO, source: Path) -> Iterator[dict[str, Any]]:
+def _rows(found: Iterator[Line], source: Path) -> Iterator[dict[str, Any]]:
     """The rows as the fields of a transaction; other columns are named once and left out."""
-    reader = csv.DictReader(lines)
-    header = reader.fieldnames or []
+    first = next(found, None)
+    header = first.fields if first and not first.broken else []
     missing = [name for name in FIELDS if name not in header]
+    if len(missing) == len(FIELDS):
+        raise JobError(f"TRANSACTIONS_CSV {source} {wrong_header(first, FIELDS)}")
     if missing:
         raise JobError(f"TRANSACTIONS_CSV {source} lacks the columns {', '.join(missing)}")
     ignored = [name or "(unnamed)" for name in header if name not in FIELDS]
     if ignored:
         print(f"columns left out: {', '.join(ignored)}", file=sys.stderr)
-    for row in reader:
-        # A row with too few or too many values stays wrong in the batch, and is rejected there with its line.
-        record = {name: row[name] for name in FIELDS if row[name] is not None}
-        if None in row:
-            record["(more values than columns)"] = row[None]
+    # A line that is no row stays wrong in the batch, and is rejected there with its number.
+    broken = 0
+    for line in found:
+        if line.broken:
+            broken += 1
+            if broken <= TOLD:
+                print(f"{source.name}, line {line.number}: {line.broken}", file=sys.stderr)
+            yield {f"(line {line.number} of the CSV is broken)": line.fields[0]}
+            continue
+        row = dict(zip(header, line.fields, strict=False))
+        record: dict[str, Any] = {name: row[name] for name in FIELDS if name in row}
+        if len(line.fields) > len(header):
+            record["(more values than columns)"] = line.fields[len(header) :]
         yield record
 
 

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -73,6 +74,9 @@ def run(main: Callable[[], None]) -> NoReturn:
         raise Stopped
 
     signal.signal(signal.SIGTERM, on_sigterm)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a pipe of Windows has an encoding that lacks what we say
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         main()
         sys.stdout.flush()

@@ -147,7 +147,7 @@ class Trainer:
 
 
 def _verdict(storage: Storage, project: Project) -> Latest:
-    return read_latest(storage, latest(project.target), looked(project.target))
+    return read_latest(storage, latest(project.target), looked(project.target), project.model)
 
 
 async def _body(request: Request) -> bytes | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from catalog.names import MODEL
 from monitoring.job import SettingError, text, whole_number
 from monitoring.storage import parse
 
@@ -16,6 +17,7 @@ __all__ = ["CATALOG", "DriftSettings", "MonitorSettings", "Project", "latest", "
 CATALOG = "catalog"
 DATA, TARGET = "s3://catalog/clean/manifest.json", "s3://catalog/drift"
 FRAUD_TARGET = "s3://fraud-detection-2-bucket/drift"
+FRAUD_MODEL = "fraud-detector"
 MLFLOW, AIRFLOW = "http://mlflow-server:5000", "http://airflow-webserver:8080"
 MONGODB = "mongodb://user:password@host:27017/catalog?authSource=admin"
 DATABASE = "postgresql://postgres:5432/mlops"
@@ -66,12 +68,14 @@ class Project:
 
     Attributes:
         name: What its metrics begin with, and its alerts' label `project`.
+        model: The name of its model in MLflow.
         target: The folder on S3 where its drift job writes.
         dag: The DAG that trains its model anew.
         setting: The variable that says so.
     """
 
     name: str
+    model: str
     target: str
     dag: str
     setting: str
@@ -81,13 +85,13 @@ class Project:
         return what if self.name == CATALOG else f"{self.name} {what}"
 
     @classmethod
-    def read(cls, name: str, target: tuple[str, str], dag: str) -> Project:
+    def read(cls, name: str, model: str, target: tuple[str, str], dag: str) -> Project:
         """What the environment says of it: by a variable and its default, and by a variable alone.
 
         Raises:
             SettingError: The folder is none.
         """
-        made = cls(name, text(*target).rstrip("/"), text(dag, name), dag)
+        made = cls(name, model, text(*target).rstrip("/"), text(dag, name), dag)
         parse(latest(made.target))
         return made
 
@@ -120,8 +124,8 @@ class MonitorSettings:
             whole_number("MONITOR_POLL", 15, least=1),
             _token(text("BIND_ADDRESS", "127.0.0.1")),
             (
-                Project.read(CATALOG, ("DRIFT_TARGET", TARGET), "RETRAIN_DAG"),
-                Project.read("fraud", ("DRIFT_FRAUD_TARGET", FRAUD_TARGET), "RETRAIN_FRAUD_DAG"),
+                Project.read(CATALOG, MODEL, ("DRIFT_TARGET", TARGET), "RETRAIN_DAG"),
+                Project.read("fraud", FRAUD_MODEL, ("DRIFT_FRAUD_TARGET", FRAUD_TARGET), "RETRAIN_FRAUD_DAG"),
             ),
             text("ML_DATABASE_URI", DATABASE),
             _http("AIRFLOW_URL", AIRFLOW),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from catalog.names import MODEL
@@ -87,16 +88,18 @@ class Verdict:
         return json.dumps(document, indent=2).encode()
 
     @classmethod
-    def from_json(cls, body: bytes) -> Self:
-        """The verdict that a document holds.
+    def from_json(cls, body: bytes, model: str = MODEL) -> Self:
+        """The verdict about a model that a document holds.
 
         Raises:
-            ValueError: It holds none.
+            ValueError: It holds none, or one about another model.
         """
         try:
             said: Any = json.loads(body)
             if said["format"] != FORMAT:
                 raise ValueError("another format")
+            if said["model"]["name"] != model:
+                raise ValueError(f"it is about {said['model']['name']}, not about {model}")
             parts = {
                 str(name): Part(float(part["score"]), float(part["threshold"]), float(part["p_value"]))
                 for name, part in said["parts"].items()
@@ -126,13 +129,13 @@ def look_to_json(at: datetime) -> bytes:
     return json.dumps({"format": FORMAT, "at": at.isoformat(timespec="seconds")}).encode()
 
 
-def read_latest(storage: Storage, verdict: str, look: str) -> Latest:
-    """The verdict, and the time of the last look, at these addresses.
+def read_latest(storage: Storage, verdict: str, look: str, model: str) -> Latest:
+    """The verdict about a model, and the time of the last look, at these addresses.
 
     Raises:
         JobError: S3 does not answer, or what is there is something else.
     """
-    return Latest(_read(storage, verdict, Verdict.from_json), _read(storage, look, _look_from_json))
+    return Latest(_read(storage, verdict, partial(Verdict.from_json, model=model)), _read(storage, look, _look_from_json))
 
 
 def _look_from_json(body: bytes) -> datetime:

@@ -210,7 +210,7 @@ def fraud_drift() -> Panels:
         *(graph(title, "none", f"Of the last week's cards against the model's reference; {told[part]}.",
                 {name: f'max(fraud_drift_{kind}{{part="{part}"}})' for name, kind in kinds.items()})
           for title, part in parts.items()),
-        graph("Age of the verdict", "s", "And of the last look, with or without one; FraudDriftJobNotRun.",
+        graph("Age of the verdict", "s", "And of the last look, with or without one; FraudDriftJobNotRun, SourceDown.",
               {"verdict": "time() - max(fraud_drift_last_run_timestamp_seconds > 0)",
                "look": "time() - max(fraud_drift_last_look_timestamp_seconds > 0)"}, limit=DAY / 8),
         graph("Age of the model", "s", "Since it was registered; FraudModelStale, FraudModelLoadFails.",

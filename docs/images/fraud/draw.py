@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ import numpy.typing as npt
 import psycopg
 import urllib3
 from matplotlib.axes import Axes
-from matplotlib.dates import ConciseDateFormatter, DateFormatter
+from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from psycopg import sql
 from sklearn.metrics import precision_recall_curve
 
@@ -37,12 +39,14 @@ sys.path.insert(0, str(HERE.parents[2] / "src"))
 
 from fraud.features import Transaction, features_of  # noqa: E402
 from fraud.generator import Event, Generator  # noqa: E402
+from fraud.registered import DETECTOR  # noqa: E402
 from fraud.scenario.drift import Drift  # noqa: E402
 from fraud.scenario.oracle import Oracle  # noqa: E402
 from fraud.scenario.patterns import PATTERNS, STEALTHY  # noqa: E402
 from fraud.scenario.rules import predicted  # noqa: E402
 from fraud.training.dataset import Examples, split  # noqa: E402
 from fraud.training.evaluation import Interval, average_precision, baseline, resampled  # noqa: E402
+from registry.champion import Registry, Version  # noqa: E402
 
 POSTGRES = os.environ.get("LOGGER_SQL_URI", "postgresql://postgres:postgres@127.0.0.1:5432/mlops")
 MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
@@ -57,6 +61,7 @@ BLUE, RED, GREY, GREEN, ORANGE = "#2f6fb7", "#c62828", "#9aa0a6", "#2e7d32", "#e
 WEEK, MONTH = timedelta(days=7), timedelta(days=30)
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Features = dict[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -105,12 +110,16 @@ def main() -> None:
     with psycopg.connect(POSTGRES) as connection:
         rows, confirmed = read(connection, Generator(SEED, drift))
     newest = datetime.fromisoformat(tag(1, "newest"))
-    live = judge(rows, confirmed, newest, since, Oracle(Generator(SEED, drift)))
+    oracle = Oracle(Generator(SEED, drift))
+    knows = np.array([oracle.score(row.event.transaction) for row in rows])
+    features: Features = {made.trans_num: found for made, found in features_of([row.made for row in rows])}
+    live = judge(rows, confirmed, newest, since, knows, features)
     save("episode", episode(rows, live))
     save("delay", delay(rows, confirmed, newest))
     save("precision-recall", precision_recall(live))
     save("patterns", patterns(live))
-    save("drift", drifted(rows, since))
+    save("drift", drifted(rows, features, since))
+    save("weeks", weekly(rows, since))
 
 
 def read(connection: psycopg.Connection, generator: Generator) -> tuple[list[Row], list[Confirmed]]:
@@ -150,14 +159,18 @@ def tag(version: int, name: str) -> str:
 
 
 def judge(
-    rows: Sequence[Row], confirmed: Sequence[Confirmed], newest: datetime, until: datetime, oracle: Oracle
+    rows: Sequence[Row],
+    confirmed: Sequence[Confirmed],
+    newest: datetime,
+    until: datetime,
+    knows: Floats,
+    features: Features,
 ) -> Live:
     """Everybody on the same live transactions; the baseline has learned from what the detector has learned from."""
-    bound = {row.made.trans_num: oracle.score(row.event.transaction) for row in rows}
     past = [row.made for row in rows if row.made.at <= newest]
     known = split(past, {each.made.trans_num: each.fraud for each in confirmed if each.at <= newest}).known
-    features = {made.trans_num: found for made, found in features_of([row.made for row in rows])}
-    taken = [row for row in rows if row.version == 1 and row.made.at < until]
+    places = [place for place, row in enumerate(rows) if row.version == 1 and row.made.at < until]
+    taken = [rows[place] for place in places]
     examples = Examples(
         np.array([features[row.made.trans_num] for row in taken]),
         np.array([row.event.is_fraud for row in taken]),
@@ -165,7 +178,7 @@ def judge(
         np.array([row.made.cc_num for row in taken]),
     )
     scores = {
-        "oracle": np.array([bound[row.made.trans_num] for row in taken]),
+        "oracle": knows[places],
         "detector": np.array([row.score for row in taken], np.float64),
         "logistic regression": baseline(known, examples.rows),
     }
@@ -187,41 +200,54 @@ def save(name: str, figure: Figure) -> None:
 
 def episode(rows: Sequence[Row], live: Live) -> Figure:
     """A stolen card: where its holder buys and where the thief does, and the same over time."""
+    frauds, meanwhile = most_crossed(rows, live)
+    home, first, last = frauds[0].made, frauds[0].made.at, frauds[-1].made.at
+    month = [row for row in rows if row.made.cc_num == home.cc_num and last - MONTH < row.made.at <= last]
+    shops = [row for row in month if in_shop(row) and not row.event.is_fraud]
+    figure, (chart, course) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    chart.plot(home.long, home.lat, "*", color="black", markersize=13, label="home")
+    drawn: tuple[tuple[Axes, Callable[[Row], Any], Callable[[Row], Any], Sequence[Row]], ...] = (
+        (chart, lambda row: row.made.merch_long, lambda row: row.made.merch_lat, shops),
+        (course, lambda row: (row.made.at - first) / timedelta(hours=1), lambda row: row.made.amt, meanwhile),
+    )
+    for axes, x, y, own in drawn:
+        axes.scatter([x(row) for row in own], [y(row) for row in own], s=22, color=BLUE, label="the holder, in a shop")
+        axes.scatter([x(row) for row in frauds], [y(row) for row in frauds], s=34, color=RED, marker="X", label="thief")
+        for row in frauds if axes is course else ():
+            axes.annotate(f"{row.score:.2f}", (x(row), y(row)), (6, -3), textcoords="offset points", fontsize=8)
+    chart.set(xlabel="longitude", ylabel="latitude", title=f"{len(shops)} purchases of a month, {len(frauds)} frauds")
+    chart.margins(0.15)
+    chart.set_aspect(1 / np.cos(np.radians(home.lat)), adjustable="datalim")
+    chart.legend(loc="best")
+    highest = max(row.score or 0.0 for row in meanwhile)
+    course.set(xlabel=f"hours since {first:%H:%M}", ylabel="amount, $")
+    course.set_title(f"Scores of the frauds; the holder's are at most {highest:.3f}")
+    course.set(yscale="log", yticks=[10, 30, 100, 300, 1000], yticklabels=["10", "30", "100", "300", "1,000"])
+    course.yaxis.set_minor_formatter(NullFormatter())
+    course.margins(0.1)
+    return figure
+
+
+def most_crossed(rows: Sequence[Row], live: Live) -> tuple[list[Row], list[Row]]:
+    """The episode of a stolen card of five frauds or more beside which the holder goes to the most shops; and those."""
     stolen: dict[int, list[Row]] = {}
     for row in live.rows:
         if row.event.pattern == "stolen":
             stolen.setdefault(row.made.cc_num, []).append(row)
-    frauds = max(stolen.values(), key=len)
-    card, last = frauds[0].made.cc_num, frauds[-1].made.at
-    before = [row for row in rows if row.made.cc_num == card and last - MONTH < row.made.at <= last + timedelta(days=1)]
-    shops = [row for row in before if not row.made.category.endswith("_net") and not row.event.is_fraud]
-    home = frauds[0].made
-    figure, (chart, course) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    drawn: tuple[tuple[Axes, Callable[[Row], Any], Callable[[Row], Any]], ...] = (
-        (chart, lambda row: row.made.merch_long, lambda row: row.made.merch_lat),
-        (course, lambda row: row.made.at, lambda row: row.made.amt),
-    )
-    for axes, x, y in drawn:
-        near = shops if axes is chart else [row for row in shops if row.made.at > frauds[0].made.at - timedelta(days=1)]
-        axes.scatter(
-            [x(row) for row in near], [y(row) for row in near], s=22, color=BLUE, label="the holder, in a shop"
-        )
-        axes.scatter(
-            [x(row) for row in frauds], [y(row) for row in frauds], s=30, color=RED, marker="X", label="the thief"
-        )
-    chart.plot(home.long, home.lat, "*", color="black", markersize=12, label="home")
-    chart.set(
-        xlabel="longitude", ylabel="latitude", title=f"{len(shops)} purchases of a month, and {len(frauds)} frauds"
-    )
-    chart.margins(0.15)
-    chart.set_aspect(1 / np.cos(np.radians(home.lat)), adjustable="datalim")
-    chart.legend(loc="best")
-    for place, row in enumerate(frauds):
-        offset = (6, 4 if place % 2 else -11)
-        course.annotate(f"{row.score:.2f}", (row.made.at, row.made.amt), offset, textcoords="offset points", fontsize=8)
-    course.set(xlabel="time", ylabel="amount, $", title="The last day, with the score of each fraud", yscale="log")
-    course.xaxis.set_major_formatter(ConciseDateFormatter(course.xaxis.get_major_locator()))
-    return figure
+    found = []
+    for card, frauds in stolen.items():
+        first, last = frauds[0].made.at, frauds[-1].made.at
+        if len(frauds) < 5 or last - first > timedelta(hours=12):
+            continue
+        since, until = first - timedelta(hours=3), last + timedelta(hours=3)
+        near = [row for row in rows if row.made.cc_num == card and since <= row.made.at <= until]
+        found.append((frauds, [row for row in near if in_shop(row) and not row.event.is_fraud]))
+    return max(found, key=lambda each: len(each[1]))
+
+
+def in_shop(row: Row) -> bool:
+    """Whether somebody went there."""
+    return not row.made.category.endswith("_net")
 
 
 def delay(rows: Sequence[Row], confirmed: Sequence[Confirmed], newest: datetime) -> Figure:
@@ -231,9 +257,9 @@ def delay(rows: Sequence[Row], confirmed: Sequence[Confirmed], newest: datetime)
     frauds = [each for each in confirmed if each.fraud and each.made.at <= latest]
     told = np.sort([(each.at - each.made.at) / timedelta(days=1) for each in frauds])
     shares = 100 * np.arange(1, len(told) + 1) / len(told)
-    late.step([0, *told], [0, *shares], where="post", color=RED, label=f"{len(told)} frauds until {latest:%d %B}")
+    late.step([0, *told], [0, *shares], where="post", color=RED, label=f"{len(told)} frauds until {said(latest)}")
     late.axvline(7, color=BLUE, linestyle="--", label="genuine: nobody has complained")
-    late.set(xlabel="days after the transaction", ylabel="% known", title="When the truth is out", xlim=(0, 31))
+    late.set(xlabel="days after the transaction", ylabel="% known", title="When the truth is out", xlim=(0, None))
     late.legend(loc="lower right")
     happened: dict[bool, dict[date, int]] = {True: {}, False: {}}
     known: dict[bool, dict[date, int]] = {True: {}, False: {}}
@@ -246,10 +272,15 @@ def delay(rows: Sequence[Row], confirmed: Sequence[Confirmed], newest: datetime)
     for fraud, colour, name in ((False, BLUE, "genuine ones"), (True, RED, "frauds")):
         heights = [100 * known[fraud].get(day, 0) / count for day, count in happened[fraud].items()]
         days.step(list(happened[fraud]), heights, where="mid", color=colour, label=name)
-    days.set(ylabel="% known", ylim=(0, 105), title=f"Of each day's transactions, what is known on {newest:%d %B}")
+    days.set(ylabel="% known", ylim=(0, 105), title=f"Of each day's transactions, what is known on {said(newest)}")
     days.xaxis.set_major_formatter(DateFormatter("%d %b"))
     days.legend(loc="lower left")
     return figure
+
+
+def said(moment: datetime) -> str:
+    """A day as people say it."""
+    return f"{moment.day} {moment:%B}"
 
 
 def add(counts: dict[date, int], day: date) -> None:
@@ -297,30 +328,66 @@ def patterns(live: Live) -> Figure:
         )
         axes.bar_label(bars, fmt="%.0f", fontsize=7)
     axes.set_xticks(range(len(names)), [f"{name}\n{of[name].sum()} frauds" for name in names])
-    axes.set(ylabel="% with an alarm", ylim=(0, 118), title="What is found of each pattern")
-    axes.legend(loc="upper right", fontsize=8, ncols=2)
+    axes.set(ylabel="% with an alarm", title="What is found of each pattern")
+    figure.legend(loc="outside lower center", fontsize=8, ncols=2)
     return figure
 
 
-def drifted(rows: Sequence[Row], since: datetime) -> Figure:
-    """Amounts and scores of the week before the shift, and of the one after it."""
-    figure, both = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+def drifted(rows: Sequence[Row], features: Features, since: datetime) -> Figure:
+    """Amounts of the week before the shift and of the one after it, and what one and the same version says of both."""
+    version = next(row.version for row in rows if row.made.at >= since)
+    assert version is not None
+    with closing(Registry(MLFLOW, DETECTOR)) as registry:
+        detector = registry.load(Version(version, "", datetime.now(UTC), {}))
+    figure, both = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     weeks = {
-        f"the week until {since:%d %B}": ([row for row in rows if since - WEEK <= row.made.at < since], GREY),
-        "the week after it": ([row for row in rows if since <= row.made.at < since + WEEK], ORANGE),
+        f"week until {said(since)}": ([row for row in rows if since - WEEK <= row.made.at < since], GREY),
+        "week after it": ([row for row in rows if since <= row.made.at < since + WEEK], ORANGE),
     }
     for name, (week, colour) in weeks.items():
-        amounts, scores = (
-            np.array([*each], np.float64) for each in ((r.made.amt for r in week), (r.score for r in week))
-        )
-        alarms = sum(row.called for row in week)
-        right = sum(row.called and row.event.is_fraud for row in week)
+        amounts = np.array([row.made.amt for row in week])
+        scores = detector.score([features[row.made.trans_num] for row in week])
+        alarms, frauds = detector.is_fraud(scores), np.array([row.event.is_fraud for row in week])
         outline(both[0], amounts, np.geomspace(1, 2000, 50), colour, f"{name}: median {np.median(amounts):.2f} $")
-        outline(both[1], scores, np.geomspace(1e-5, 1, 40), colour, f"{name}: {alarms} alarms, {right} of them right")
-    both[0].set(xlabel="amount, $", ylabel="transactions", xscale="log", title="Amounts")
-    both[1].set(xlabel="score", xscale="log", yscale="log", title="Scores")
-    for axes in both:
-        axes.legend(loc="best", fontsize=8)
+        told = f"{name}: {alarms.sum()} alarms, {(alarms & frauds).sum()} of {frauds.sum()} frauds"
+        outline(both[1], scores, np.geomspace(1e-5, 1, 40), colour, told)
+    both[0].set(xlabel="amount, $", ylabel="transactions", xscale="log", title=f"{len(week):,} amounts a week")
+    both[1].axvline(detector.threshold, color="black", linestyle=":", label=f"threshold {detector.threshold:.3f}")
+    both[1].set(xlabel="score", xscale="log", yscale="log", title=f"What version {version} says of them")
+    for axes, top in zip(both, (1.3, 8), strict=True):
+        axes.set_ylim(top=axes.get_ylim()[1] * top)
+        axes.legend(loc="upper right", fontsize=8)
+    return figure
+
+
+def weekly(rows: Sequence[Row], since: datetime) -> Figure:
+    """Of each week before and after the shift, what was found, what was missed, and the alarms for nothing."""
+    figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
+    weeks: dict[int, list[Row]] = {}
+    for row in rows:
+        if row.version:
+            weeks.setdefault((row.made.at - since) // WEEK, []).append(row)
+    whole = {number: week for number, week in weeks.items() if week[-1].made.at - week[0].made.at > 0.9 * WEEK}
+    names = [said(since + number * WEEK) for number in whole]
+    kinds = {
+        "frauds with an alarm": (lambda row: row.called and row.event.is_fraud, GREEN, 1),
+        "alarms for nothing": (lambda row: row.called and not row.event.is_fraud, ORANGE, 1),
+        "frauds without one": (lambda row: not row.called and row.event.is_fraud, GREY, -1),
+    }
+    heights = np.zeros(len(whole))
+    for name, (is_one, colour, side) in kinds.items():
+        counts = np.array([sum(map(is_one, week)) for week in whole.values()])
+        bars = axes.bar(names, side * counts, 0.6, bottom=heights if side > 0 else 0, color=colour, label=name)
+        axes.bar_label(bars, [str(count) for count in counts], label_type="center", fontsize=8)
+        heights = heights + counts
+    versions = [sorted({row.version for row in week if row.version}) for week in whole.values()]
+    axes.set_xticks(
+        range(len(names)),
+        [f"{name}\nversion {' and '.join(map(str, which))}" for name, which in zip(names, versions, strict=True)],
+    )
+    axes.axvline(sum(number < 0 for number in whole) - 0.5, color="black", linestyle="--", label="the shift")
+    axes.set(ylabel="transactions", title="Weeks from that day on, and the version that scored them")
+    figure.legend(loc="outside lower center", fontsize=8, ncols=4)
     return figure
 
 

@@ -42,6 +42,9 @@ class Client:
         connections: How many are kept open.
         user: The name of who confirms, and the password; without a name nothing can be confirmed.
         password: Is sent to the scorer, and shown nowhere.
+
+    Attributes:
+        shown: The address without a user or a password, for messages.
     """
 
     def __init__(self, url: str, connections: int, user: str, password: str) -> None:
@@ -51,8 +54,8 @@ class Client:
         except (HTTPError, AssertionError):
             address = urllib3.util.Url()
         if address.scheme not in ("http", "https") or not address.host:
-            raise SettingError(f"PLAYER_URL={url!r} is not an address: write it as http://scorer:8002")
-        self._url, self._base = url, (address.path or "").rstrip("/")
+            raise SettingError(f"PLAYER_URL={_shown(url)!r} is not an address: write it as http://scorer:8002")
+        self.shown, self._base = _shown(url), (address.path or "").rstrip("/")
         self._sign = {"username": user, "password": password}
         self._token, self._signing_in = "", Lock()
 
@@ -65,7 +68,7 @@ class Client:
         """
         answer = self._post("/transactions", transaction)
         if not isinstance(answer.get("is_fraud"), bool):
-            raise RefusedError(f"{self._url} answers like no scorer: PLAYER_URL may be another server's")
+            raise RefusedError(f"{self.shown} answers like no scorer: PLAYER_URL may be another server's")
         return bool(answer["is_fraud"])
 
     def confirm(self, truths: Sequence[Truth]) -> list[str]:
@@ -127,6 +130,12 @@ class Client:
 
 class _UnauthorizedError(RefusedError):
     """The scorer wants a token, a new one, or another password."""
+
+
+def _shown(url: str) -> str:
+    """An address, or what was meant as one, without the user and the password that may stand before the host."""
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def _seconds(retry_after: str) -> float:

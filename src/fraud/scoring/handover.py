@@ -52,10 +52,15 @@ class Handover:
         """The rows of the segments that are in a folder.
 
         Raises:
-            JobError: One of them is not as a scorer writes it.
+            JobError: One of them cannot be read, or is not as a scorer writes it.
         """
         for segment in segments(folder):
-            for number, line in enumerate(segment.read_bytes().splitlines(), start=1):
+            try:
+                content = segment.read_bytes()
+            except OSError as error:
+                hint = "correct its owner, or move it elsewhere"
+                raise JobError(f"cannot read {segment}: {error.strerror}; {hint}") from None
+            for number, line in enumerate(content.splitlines(), start=1):
                 try:
                     said = Said.of_line(line)
                     self.add(segment.name, transaction(said.values), said)
@@ -97,9 +102,9 @@ class Handover:
 
     def _forget(self, batch: str) -> None:
         for row in self._of_batch.pop(batch, ()):
-            del self._said[row.trans_num]
+            self._said.pop(row.trans_num, None)
             mine = self._of_card[row.cc_num]
-            del mine[row.trans_num]
+            mine.pop(row.trans_num, None)
             if not mine:
                 del self._of_card[row.cc_num]
         self._metrics.waiting.set(len(self._said))

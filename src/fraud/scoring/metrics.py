@@ -56,3 +56,7 @@ class Metrics(ModelMetrics):
     def _forget_others(self, versions: frozenset[str]) -> None:
         end_series(self._transactions, versions)
         self._of_said.cache_clear()
+        # There before the first: the one fraud of a new version would be in no rate.
+        for version in versions:
+            for said in ("true", "false"):
+                self._transactions.labels(said, version)

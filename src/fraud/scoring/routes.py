@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from fraud.confirmations import Confirmation, Contradiction, Fate, record_each
+from fraud.confirmations import Confirmation, Contradiction, Fate, TooEarly, record_each
 from fraud.database import Address, session
 from fraud.scoring.metrics import Metrics
 from fraud.scoring.schemas import Confirmations, Confirmed, Outcome, Scored, Transaction
@@ -70,12 +70,13 @@ def confirmations(auth: Auth, address: Address, metrics: Metrics) -> APIRouter:
     return routes
 
 
-def _record(address: Address, told: list[Confirmation]) -> list[Fate | Contradiction]:
+def _record(address: Address, told: list[Confirmation]) -> list[Fate | Contradiction | TooEarly]:
     with session(address, "scorer") as connection:
         return record_each(connection, told, source="scorer")
 
 
-def _outcome(trans_num: str, fate: Fate | Contradiction) -> Outcome:
-    if isinstance(fate, Contradiction):
-        return Outcome(trans_num=trans_num, outcome=Fate.CONTRADICTED.value, detail=str(fate))
-    return Outcome(trans_num=trans_num, outcome=fate.value)
+def _outcome(trans_num: str, fate: Fate | Contradiction | TooEarly) -> Outcome:
+    if isinstance(fate, Fate):
+        return Outcome(trans_num=trans_num, outcome=fate.value)
+    outcome = Fate.CONTRADICTED if isinstance(fate, Contradiction) else Fate.REJECTED
+    return Outcome(trans_num=trans_num, outcome=outcome.value, detail=str(fate))

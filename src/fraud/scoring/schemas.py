@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from fraud.dates import within_reach
 from fraud.fields import TRANS_NUM_LONGEST
 from fraud.names import MODEL
 
@@ -116,7 +117,7 @@ class Scored(BaseModel):
 def _is_wall_clock(moment: datetime) -> datetime:
     if moment.tzinfo is not None:
         raise ValueError("has a time zone: write the wall clock of the data, 2025-01-03T10:00:00 say")
-    return moment
+    return within_reach(moment)
 
 
 def _is_text(text: str) -> str:
@@ -171,8 +172,11 @@ class Outcome(BaseModel):
 
     trans_num: str
     outcome: Annotated[
-        Literal["confirmed", "waiting", "repeated", "contradicted"],
-        Field(description="It is the truth now, will be when its transaction is there, was known, or was refused."),
+        Literal["confirmed", "waiting", "repeated", "contradicted", "rejected"],
+        Field(
+            description="It is the truth now, will be when its transaction is there, was known; or it was refused: what"
+            " is known is the contrary, or it is of a time before its transaction."
+        ),
     ]
     detail: Annotated[str, Field(description="Why it was refused.")] = ""
 

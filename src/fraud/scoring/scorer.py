@@ -69,6 +69,7 @@ class Scorer:
         self._handover, self._segments, self._metrics = handover, segments, metrics
         self._cards, self._numbers = Cards(), set[str]()
         self._threads = ThreadPoolExecutor(CONNECTIONS, "scorer")
+        self._asked = set[asyncio.Task[Said]]()
 
     def lacking(self) -> list[str]:
         """Why nothing can be scored, a line each; empty where it can."""
@@ -91,6 +92,7 @@ class Scorer:
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
+            await asyncio.gather(*self._asked, return_exceptions=True)
             await self._segments.close()
             self._threads.shutdown()
 
@@ -106,13 +108,21 @@ class Scorer:
         """
         values = read(body)
         now = transaction(values)
+        # Who asks may be gone by then: what is on its way to the disk is remembered nevertheless, in its card's turn.
+        saying = asyncio.create_task(self._said(values, now))
+        self._asked.add(saying)
+        saying.add_done_callback(self._asked.discard)
+        return self._answer(now.trans_num, await asyncio.shield(saying))
+
+    async def _said(self, values: tuple[str, ...], now: Transaction) -> Said:
+        """What is said of a transaction, or was."""
         async with self._cards.turn(now.cc_num):
             said = self._handover.said(now.trans_num)
             if said is None:
-                said = await self._say(values, now)
-            elif said.values != values:
+                return await self._say(values, now)
+            if said.values != values:
                 raise ConflictError
-        return self._answer(now.trans_num, said)
+            return said
 
     async def _say(self, values: tuple[str, ...], now: Transaction) -> Said:
         """Judge a transaction that waits nowhere, and keep what is said; or find what was said of it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
+from fraud.model import Detector
 from fraud.names import MODEL
 from fraud.training.dataset import Split
 from fraud.training.evaluation import Evaluation, cost
@@ -31,17 +32,29 @@ LIMITS = """\
 - What is confirmed is what somebody complained of. A fraud that nobody saw counts as genuine; and where alarms decide
   what is looked at, later models learn from what earlier ones found.
 - Transactions of the last days are not learned from: of those, mostly frauds are confirmed.
+- What it is judged by happened later than what it learned from. The truth comes late: some of what it learned from
+  became known only when the judged weeks had begun.
 - A card with little past is judged by the transaction alone. Single purchases like the holder's own are hardly found.
 - New ways of fraud are worse than these figures until they are confirmed and learned.
 """
 
 
 def write_report(
-    folder: Path, state: State, parted: Split, fitted: Fitted, evaluation: Evaluation, review_cost: float
+    folder: Path,
+    state: State,
+    parted: Split,
+    fitted: Fitted,
+    served: Detector,
+    evaluation: Evaluation,
+    review_cost: float,
 ) -> None:
-    """Write the state of the extract, the model card, and four pictures into a folder."""
+    """Write the state of the extract, the model card, and four pictures into a folder.
+
+    The detector that was fitted is the one that is judged; the one that is served has learned from later transactions
+    too.
+    """
     (folder / "data_state.json").write_text(json.dumps(state.raw, indent=2), encoding="utf-8")
-    card = model_card(state, parted, fitted, evaluation, review_cost)
+    card = model_card(state, parted, fitted, served, evaluation, review_cost)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
     pictures = {
         "precision_recall": _precision_recall(parted, fitted, evaluation),
@@ -131,7 +144,9 @@ def _importance(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def model_card(state: State, parted: Split, fitted: Fitted, evaluation: Evaluation, review_cost: float) -> str:
+def model_card(
+    state: State, parted: Split, fitted: Fitted, served: Detector, evaluation: Evaluation, review_cost: float
+) -> str:
     """The model card, in Markdown."""
     return "\n".join(
         [
@@ -143,7 +158,7 @@ def model_card(state: State, parted: Split, fitted: Fitted, evaluation: Evaluati
             *_table(_data(state, parted)),
             "",
             "## Figures",
-            *_table(_figures(fitted, evaluation, review_cost)),
+            *_table(_figures(fitted, served, evaluation, review_cost)),
             "",
             "## Method",
             *_table(PARAMETERS),
@@ -161,6 +176,7 @@ def _data(state: State, parted: Split) -> dict[str, object]:
         "state of the extract": state.address,
         "transactions": f"{parted.transactions:,}, until {state.newest}",
         "learned from": f"{len(training):,} with {training.frauds:,} frauds, before {parted.since}",
+        "served: learned from these, and later ones": f"{len(parted.later):,} with {parted.later.frauds:,} frauds",
         "judged by": f"{len(held_out):,} with {held_out.frauds:,} frauds, from then to {parted.until}, "
         "on cards that no model learns from (one in three, by a hash)",
         "wait for their truth, not used": f"{parted.waiting:,}",
@@ -168,7 +184,7 @@ def _data(state: State, parted: Split) -> dict[str, object]:
     }
 
 
-def _figures(fitted: Fitted, evaluation: Evaluation, review_cost: float) -> dict[str, object]:
+def _figures(fitted: Fitted, served: Detector, evaluation: Evaluation, review_cost: float) -> dict[str, object]:
     metrics = evaluation.metrics
     alarms, precision, recall = (metrics[f"held_out_{name}"] for name in ("alarms", "precision", "recall"))
     costs, without = metrics["held_out_cost"], metrics["held_out_cost_without"]
@@ -176,9 +192,10 @@ def _figures(fitted: Fitted, evaluation: Evaluation, review_cost: float) -> dict
         "PR-AUC, with 95 % by a bootstrap over cards": evaluation.pr_auc,
         "logistic regression of the same features": evaluation.baseline_pr_auc,
         "gain over it, paired": evaluation.gain,
-        "an alarm from a score of": f"{fitted.detector.threshold:.4f}, where a review costs {review_cost:g}",
+        "judged with an alarm from a score of": f"{fitted.detector.threshold:.4f}; a review costs {review_cost:g}",
         "alarms, precision, recall": f"{alarms:.0f}, {precision:.3f}, {recall:.3f}",
         "cost, and without any alarm": f"{costs:,.0f}, {without:,.0f}",
+        "served with an alarm from a score of": f"{served.threshold:.4f}",
     }
 
 

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from fraud.database import Address
 from fraud.job import SettingError, flag, text
 from fraud.storage import parse
 
-__all__ = ["VARIABLE", "Settings"]
+__all__ = ["Settings"]
 
 DATA = "s3://fraud-detection-2-bucket/data/validated.json"
 TRACKING = "http://mlflow-server:5000"
-VARIABLE = "LOGGER_SQL_URI"
-"""What names the PostgreSQL that has the locks between trainers."""
-DATABASE = "postgresql://postgres:postgres@postgres:5432/mlops"
-# SQLAlchemy's spelling names a driver after the scheme; `postgres://` is what hosting companies hand out.
-SCHEME = re.compile(r"postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 REVIEW_COST = "10"
 MOST_COST = 1_000_000.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training is told. Prints itself without the addresses that may hold a password."""
+    """What a training is told. Prints itself without what may hold a password.
 
-    data: str = DATA
-    tracking_uri: str = field(default=TRACKING, repr=False)
-    database_uri: str = field(default=DATABASE, repr=False)
-    review_cost: float = float(REVIEW_COST)
-    force: bool = False
+    Attributes:
+        data: The state of the extract that is learned from.
+        tracking_uri: MLflow's.
+        database: The PostgreSQL that has the locks between trainers.
+        review_cost: What an alarm costs, in the currency of the amounts.
+        force: Whether what was trained before on equal data is trained again.
+    """
+
+    data: str
+    tracking_uri: str = field(repr=False)
+    database: Address
+    review_cost: float
+    force: bool
 
     @classmethod
     def read(cls) -> Settings:
@@ -40,16 +43,12 @@ class Settings:
             SettingError: A variable has a value that cannot be used.
         """
         data, tracking = text("TRAIN_FRAUD_DATA", DATA), text("MLFLOW_TRACKING_URI", TRACKING)
-        database = text(VARIABLE, DATABASE)
         parse(data)
         if not data.endswith(".json"):
             raise SettingError(f"TRAIN_FRAUD_DATA={data!r} names no state of an extract: write {DATA}")
         if not _is_http(tracking):
             raise SettingError("MLFLOW_TRACKING_URI is not the address of an MLflow server: write http://host:port")
-        if not SCHEME.match(database):
-            raise SettingError(f"{VARIABLE} does not begin with postgresql://: write {DATABASE}")
-        database = SCHEME.sub("postgresql://", database, count=1)
-        return cls(data, tracking, database, _cost("FRAUD_REVIEW_COST"), flag("TRAIN_FORCE"))
+        return cls(data, tracking, Address.read(), _cost("FRAUD_REVIEW_COST"), flag("TRAIN_FORCE"))
 
 
 def _cost(name: str) -> float:

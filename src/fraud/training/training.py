@@ -12,6 +12,8 @@ from pathlib import Path
 
 import fraud
 from fraud import features, model, pyfunc
+from fraud.database import VARIABLE
+from fraud.drift import sample
 from fraud.drift.sample import DAYS, REFERENCE, make_reference, to_csv
 from fraud.features import FEATURES
 from fraud.model import Detector
@@ -23,7 +25,7 @@ from fraud.training.evaluation import Evaluation, average_precision, evaluate
 from fraud.training.extract import Extract, fetch
 from fraud.training.fitting import PARAMETERS, fit
 from fraud.training.report import write_report
-from fraud.training.settings import VARIABLE, Settings
+from fraud.training.settings import Settings
 from registry.fingerprint import Fingerprint, config_sha256
 from registry.lock import Database
 from registry.package import Package
@@ -36,7 +38,7 @@ from registry.training import train as train_once
 __all__ = ["train"]
 
 Progress = Callable[[str], None]
-MAKERS = (dataset, features, fitting, model)
+MAKERS = (dataset, features, fitting, model, sample)
 LIBRARIES = ("numpy", "scikit-learn", "scipy")
 
 
@@ -49,7 +51,7 @@ def train(settings: Settings, *, progress: Progress) -> str:
     """
     extract = fetch(Storage(), settings.data)
     config = config_sha256(PARAMETERS, settings.review_cost, makers=MAKERS, libraries=LIBRARIES)
-    database = Database(settings.database_uri, VARIABLE, "fraud.train_fraud")
+    database = Database(settings.database.conninfo, VARIABLE, "fraud.train_fraud")
     outcome = train_once(
         Tracking(settings.tracking_uri, DETECTOR),
         database,
@@ -80,11 +82,11 @@ class _Training:
             f"{counts['held_out_rows']:,} held out ({counts['held_out_frauds']:,} frauds), "
             f"{counts['waiting_rows']:,} wait for their truth, {counts['unripe_rows']:,} are confirmed too recently"
         )
-        newest, held_out = self.extract.state.newest, parted.held_out
+        until, held_out = parted.until.isoformat(), parted.held_out
 
         def objection(tags: Mapping[str, str]) -> str:
-            later = tags.get("newest", "")
-            return f"the champion knows later transactions (until {later})" if later > newest else ""
+            later = tags.get("judged_until", "")
+            return f"the champion knows later transactions (until {later})" if later > until else ""
 
         comparison = Comparison[Detector](
             score=lambda detector: average_precision(held_out.fraud, detector.score(held_out.rows)),
@@ -108,7 +110,7 @@ class _Training:
         self.progress(f"learned from {known} as well; an alarm from a score of {detector.threshold:.4f} on")
 
         def report(folder: Path) -> None:
-            write_report(folder, state, parted, judged, evaluation, settings.review_cost)
+            write_report(folder, state, parted, judged, detector, evaluation, settings.review_cost)
 
         return Trained(
             model=detector,

@@ -37,7 +37,7 @@ Examples:
   gigogne run extractor_sql            one job, with what it depends on
   gigogne run --pipeline catalog       the jobs of a pipeline (x-gigogne.pipelines)
   gigogne -f docker-compose-fraud.yml run --keep-going
-  DEMO_MODE=0 gigogne run              variables come from the shell, as in Compose
+  SEED=7 gigogne run                   variables come from the shell, as in Compose
 """
 _UP_EXAMPLES = """\b
 Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from tests.stack.conftest import Run
 from tests.stack.fraud.test_logger_sql import RECORDS, land, land_many
 
-from fraud.confirmations import Confirmation, Contradiction, Fate, Outcome, record, record_each, share_truth
+from fraud.confirmations import Confirmation, Contradiction, Fate, Outcome, TooEarly, record, record_each, share_truth
 from fraud.logger_sql import ingest, prepare
 from fraud.tables import create_tables
 
@@ -65,6 +66,16 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
+def source(path: Path) -> str:
+    """A file as the database and its rejects name it."""
+    return f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}{path.suffix}"
+
+
+def rejects(path: Path) -> list[dict[str, Any]]:
+    """What was rejected of a file of the folder."""
+    return [json.loads(line) for line in (path.parent / "rejected" / f"{source(path)}.jsonl").read_bytes().splitlines()]
+
+
 def said(number: str, is_fraud: bool, by: str = "holder", days: int = 0) -> Confirmation:
     """A confirmation."""
     return Confirmation(number, is_fraud, by, WHEN + timedelta(days=days))
@@ -89,8 +100,8 @@ def test_each_file_is_taken_once(confirm: Run, folder: Path, database: str, quer
     truths: dict[str, bool | None] = dict(query(database, TRUTHS))
     assert [truths[number] for number in NUMBERS[:4]] == [True, False, False, None]
     kept = {row[0]: row[1:] for row in query(database, KEPT)}
-    assert kept[NUMBERS[0]] == (True, "holder", datetime(2025, 1, 4, 10), "1.csv")
-    assert kept[NUMBERS[2]] == (False, "bank", datetime(2025, 1, 9), "2.csv")
+    assert kept[NUMBERS[0]] == (True, "holder", datetime(2025, 1, 4, 10), source(folder / "1.csv"))
+    assert kept[NUMBERS[2]] == (False, "bank", datetime(2025, 1, 9), source(folder / "2.csv"))
 
 
 @pytest.mark.usefixtures("logged")
@@ -116,11 +127,10 @@ def test_the_first_truth_stands(confirm: Run, folder: Path, database: str, query
         " but bank said at 2025-01-05 10:00:00 that it is genuine, which stands",
         f"2.csv, line 6: {NUMBERS[0]}: unchallenged says at 2025-01-09 10:00:00 that it is genuine,"
         " but holder said at 2025-01-04 10:00:00 that it is a fraud, which stands",
-        f"2.csv: 0 lines rejected, 2 contradict, see {folder / 'rejected' / '2.csv.jsonl'}",
+        f"2.csv: 0 lines rejected, 2 contradict, see {folder / 'rejected' / source(folder / '2.csv')}.jsonl",
     ]
     assert done.stderr.splitlines() == expected
-    entries = [json.loads(line) for line in (folder / "rejected" / "2.csv.jsonl").read_bytes().splitlines()]
-    assert [entry["line"] for entry in entries] == [4, 6]
+    assert [entry["line"] for entry in rejects(folder / "2.csv")] == [4, 6]
     assert dict(query(database, TRUTHS))[NUMBERS[0]] is True
     assert [row[1:3] for row in query(database, KEPT) if row[0] == NUMBERS[0]] == [(True, "holder")]
 
@@ -142,7 +152,7 @@ def test_a_truth_may_come_before_its_transaction(
 
 @pytest.mark.usefixtures("logged")
 def test_bad_lines_are_kept_with_their_reasons(confirm: Run, folder: Path) -> None:
-    """Each with its line's number; the rest goes in. A file without the header is no file of confirmations."""
+    """Each with its line's number; the rest goes in."""
     write(
         folder / "1.csv",
         f"{NUMBERS[0]},maybe,holder,2025-01-04 10:00:00",
@@ -155,16 +165,14 @@ def test_bad_lines_are_kept_with_their_reasons(confirm: Run, folder: Path) -> No
         f"{NUMBERS[0]},1,holder,2025-01-04 10:00:00",
     )
     (folder / "1.csv").write_bytes((folder / "1.csv").read_bytes() + b"\xff,1,holder,2025-01-04 10:00:00\n")
-    (folder / "2.csv").write_text("number,truth\n1,1\n")
-    (folder / "3.csv").write_bytes(b"")
     bom = "confirmed_at,confirmed_by,is_fraud,trans_num\r\n2025-01-04 10:00,bank,0," + NUMBERS[1] + "\r\n"
     (folder / "4.csv").write_text(bom, encoding="utf-8-sig", newline="")
     done = confirm()
     assert done.returncode == 0
     assert done.stdout.startswith(
-        "2 confirmed (1 frauds), 0 repeated, 0 contradict, 0 wait for their transaction, 10 rej"
+        "2 confirmed (1 frauds), 0 repeated, 0 contradict, 0 wait for their transaction, 8 rej"
     )
-    entries = [json.loads(line) for line in (folder / "rejected" / "1.csv.jsonl").read_bytes().splitlines()]
+    entries = rejects(folder / "1.csv")
     assert [entry["line"] for entry in entries] == [2, 3, 4, 5, 6, 7, 8, 10]
     reasons = [entry["reason"] for entry in entries]
     assert reasons[0] == "is_fraud: 'maybe' is neither true nor false"
@@ -172,8 +180,73 @@ def test_bad_lines_are_kept_with_their_reasons(confirm: Run, folder: Path) -> No
     assert "without a time zone" in reasons[2] and reasons[3] == "confirmed_by: empty"
     assert reasons[4] == "3 fields, not 4" and reasons[5].startswith("broken CSV: ")
     assert "NUL" in reasons[6] and reasons[7] == "trans_num: not Unicode text"
-    for name in ("2.csv", "3.csv"):
-        assert b"the first line is not trans_num,is_fraud," in (folder / "rejected" / f"{name}.jsonl").read_bytes()
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_stray_quote_spoils_its_line_alone(confirm: Run, folder: Path) -> None:
+    """The lines after it are confirmations as ever."""
+    lines = [f"{number},0,holder,2025-01-09 10:00:00" for number in NUMBERS[:10]]
+    lines[3] = f'"{lines[3]}'
+    write(folder / "1.csv", *lines)
+    done = confirm()
+    assert done.returncode == 0 and done.stdout.startswith("9 confirmed (0 frauds), ")
+    (entry,) = rejects(folder / "1.csv")
+    assert entry == {"line": 5, "reason": "broken CSV: unexpected end of data", "fields": [lines[3]]}
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_file_without_the_header_is_not_taken(confirm: Run, folder: Path, database: str, query: Query) -> None:
+    """What is wrong with it is told; the ledger does not have it, so that it is taken when it is mended."""
+    right = write(folder / "6.csv", f"{NUMBERS[0]},1,holder,2025-01-04 10:00:00").read_bytes()
+    content = {
+        "1.csv": (b"number,truth\n1,1\n", "begins with 'number,truth', not with the line trans_num,is_fraud,"),
+        "2.csv": (b"", "is empty"),
+        "3.csv": (right.replace(b",", b";"), "has semicolons between its columns ('trans_num;is_fraud;confirmed_by;"),
+        "4.csv": (right.decode().encode("utf-16"), "is not UTF-8 but most likely UTF-16: save it as UTF-8"),
+        "5.csv": (right.partition(b"\n")[2], f"begins with '{NUMBERS[0]},1,holder,2025-"),
+    }
+    for name, (written, _) in content.items():
+        (folder / name).write_bytes(written)
+    done = confirm()
+    assert done.returncode == 1 and done.stdout.startswith("1 confirmed (1 frauds), ")
+    assert done.stdout.endswith(" 0 rejected (1 files)\n")
+    for name, (_, message) in content.items():
+        assert f"error: {folder / name} {message}" in done.stderr
+    assert done.stderr.count("\n") == len(content) and not (folder / "rejected").exists()
+    assert query(database, "SELECT file FROM fraud_detection_2_confirmation_files") == [("6.csv",)]
+    alone = confirm(CONFIRMATIONS_CSV=folder / "3.csv")
+    assert (alone.returncode, alone.stdout, alone.stderr.count("\n")) == (1, "", 1)
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_time_before_the_transaction_is_refused(confirm: Run, folder: Path, database: str, query: Query) -> None:
+    """It changes nothing, whatever it says; a year that no date has is refused before that."""
+    made = RECORDS[0]["trans_date_trans_time"]
+    write(
+        folder / "1.csv",
+        f"{NUMBERS[0]},1,holder,2024-12-31 10:00:00",
+        f"{NUMBERS[1]},0,holder,2025-01-09 10:00:00",
+        f"{NUMBERS[0]},0,bank,{made}",
+        f"{NUMBERS[2]},1,holder,0001-01-01 00:00:00",
+    )
+    done = confirm()
+    assert done.stdout.startswith(
+        "2 confirmed (0 frauds), 0 repeated, 0 contradict, 0 wait for their transaction, 2 rej"
+    )
+    assert (
+        f"1.csv, line 2: confirmed_at: 2024-12-31 10:00:00 is before the transaction, made at {made}\n" in done.stderr
+    )
+    reasons = {entry["line"]: entry["reason"] for entry in rejects(folder / "1.csv")}
+    assert reasons[5] == "confirmed_at: the year 0001 is not one of 1900 to 2199" and reasons.keys() == {2, 5}
+    assert [row[:3] for row in query(database, KEPT) if row[0] == NUMBERS[0]] == [(NUMBERS[0], False, "bank")]
+    again = confirm()
+    assert again.stdout.startswith(
+        "0 confirmed (0 frauds), 2 repeated, 0 contradict, 0 wait for their transaction, 2 rej"
+    )
+    with psycopg.connect(database, autocommit=True) as connection:
+        given = [said(NUMBERS[3], True, days=-30), said(NUMBERS[3], False)]
+        early, fate = record_each(connection, given, source="a")
+        assert isinstance(early, TooEarly) and (early.line, early.refused, fate) == (1, given[0], Fate.CONFIRMED)
 
 
 @pytest.mark.usefixtures("logged")
@@ -185,6 +258,11 @@ def test_a_file_of_ones_own(confirm: Run, tmp_path: Path, folder: Path, database
     write(own, f"{NUMBERS[0]},1,me,2025-01-04 10:00:00", f"{NUMBERS[1]},0,me,2025-01-04 10:00:00")
     assert confirm(CONFIRMATIONS_CSV=own).stdout.startswith("1 confirmed (0 frauds), 1 repeated, ")
     assert [row[2] for row in query(database, KEPT)] == ["me", "me"]
+    before = source(write(own, f"{NUMBERS[2]},0,me"))
+    confirm(CONFIRMATIONS_CSV=own)
+    confirm(CONFIRMATIONS_CSV=write(own, f"{NUMBERS[3]},0,me"))
+    left = {path.name for path in (folder / "rejected").iterdir()}
+    assert left == {f"{before}.jsonl", f"{source(own)}.jsonl"} and len(left) == 2
     missing = confirm(CONFIRMATIONS_CSV=tmp_path / "none.csv")
     assert (missing.returncode, missing.stdout) == (1, "")
     assert missing.stderr == f"error: cannot read {tmp_path / 'none.csv'}: No such file or directory\n"
@@ -205,10 +283,14 @@ def test_plain_sql_sets_a_truth_once_too(confirm: Run, folder: Path, database: s
     ):
         with pytest.raises(psycopg.errors.IntegrityError, match=f"transaction {NUMBERS[0]} is set, and is set once"):
             query(database, change)
-    write(folder / "2.csv", f"{NUMBERS[1]},0,bank,2025-01-04 10:00:00", f"{NUMBERS[1]},1,bank,2025-01-04 10:00:00")
+    lines = (f"{NUMBERS[1]},{word},{by},2025-01-04 10:00:00" for word, by in ((1, "x"), (0, "bank"), (0, "y")))
+    write(folder / "2.csv", *lines)
     done = confirm()
-    assert done.stdout.startswith("0 confirmed (0 frauds), 2 repeated, 1 contradicts, ")
+    assert done.stdout.startswith("0 confirmed (0 frauds), 3 repeated, 1 contradicts, ")
     assert "but somebody said by plain SQL that it is genuine, which stands" in done.stderr
+    assert [row[1:3] for row in query(database, KEPT) if row[0] == NUMBERS[1]] == [(False, "bank")]
+    write(folder / "3.csv", f"{NUMBERS[1]},0,z,2025-01-05 10:00:00", f"{NUMBERS[1]},1,z,2025-01-05 10:00:00")
+    assert "but bank said at 2025-01-04 10:00:00 that it is genuine, which stands" in confirm().stderr
 
 
 @pytest.mark.usefixtures("logged")

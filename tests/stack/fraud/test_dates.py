@@ -60,6 +60,10 @@ def test_a_date_that_something_decides_is_read(
         ("\u0660\u0661/02/2020 06:18", 0, "not a date"),
         ("8/3/0001 6:18", epoch(2013, 5, 20), "neither"),
         ("8/3/9999 6:18", epoch(2013, 5, 20), "neither"),
+        ("0001-01-01 00:00:00", 0, "the year 0001 is not one of 1900 to 2199"),
+        ("1899-12-31 23:59:59", 0, "1899"),
+        ("2200-01-01 00:00:00", 0, "2200"),
+        ("13/01/0001 00:00", 0, "0001"),
     ],
 )
 def test_a_date_that_nothing_decides_is_refused(text: str, unix_time: int, reason: str) -> None:
@@ -75,5 +79,8 @@ def test_a_date_of_birth_follows_the_order_of_the_transaction_date() -> None:
     assert birth_date("6/12/1962", MONTH_FIRST) == date(1962, 6, 12)
     assert birth_date("19/03/1968", MONTH_FIRST) == date(1968, 3, 19)
     assert birth_date("5/5/1955", None) == date(1955, 5, 5)
+    for born in ("0001-01-01", "2200-01-01", "19/03/1868"):
+        with pytest.raises(DateError, match="is not one of 1900 to 2199"):
+            birth_date(born, None)
     with pytest.raises(DateError, match="does not tell which"):
         birth_date("6/12/1962", None)

@@ -156,6 +156,7 @@ DAY = timedelta(days=1)
 BEGIN = datetime(2025, 1, 1)
 
 
+@pytest.mark.full
 def test_a_longer_past_is_no_drift() -> None:
     """A model that was made after eight days is held against what is done later with eight days behind it."""
     reference = week(first_days(), BEGIN + 8 * DAY)

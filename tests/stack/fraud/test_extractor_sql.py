@@ -291,6 +291,24 @@ def test_ten_thousand_parts_hold_the_largest_object() -> None:
     assert part_size(10_000) <= 5 * 2**30
 
 
+@pytest.mark.parametrize(("kill", "said"), [(signal.SIGTERM, "stopped by SIGTERM"), (signal.SIGINT, "interrupted")])
+def test_waiting_for_another_extractor_is_told(
+    start: Start, filled: str, s3: Any, query: Query, kill: signal.Signals, said: str
+) -> None:
+    """So that nobody takes it for dead; stopped meanwhile, it says no more than that."""
+    with psycopg.connect(filled, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(7120521003)")
+        process = start("extractor_sql", **s3.environment, LOGGER_SQL_URI=filled)
+        assert process.stderr is not None
+        assert process.stderr.readline() == "waiting for another extractor of this database, which is at work\n"
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while query(filled, waiting) != [(1,)]:
+            assert process.poll() is None
+        process.send_signal(kill)
+        assert process.communicate(timeout=20) == ("", f"{said}\n")
+    assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[kill]
+
+
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGINT, None])
 def test_stopped_in_the_middle_it_leaves_the_previous_object(
     start: Start, filled: str, s3: Any, query: Query,
@@ -352,6 +370,12 @@ def test_a_file_is_replaced_whole(extract: Run, filled: str, tmp_path: Path) -> 
         ({"EXTRACTOR_TARGET": "ftp://bucket/x"}, 2, "neither s3://bucket/key nor a path"),
         ({"EXTRACTOR_TARGET": "s3://bucket/history.csv"}, 2, "history.json go beside it, so give it another name"),
         ({"EXTRACTOR_UNTIL": "yesterday"}, 2, "EXTRACTOR_UNTIL='yesterday' is not a date and time: write 2025-01-31T"),
+        (
+            {"EXTRACTOR_UNTIL": "9999-12-31T23:59:59-05:00"},
+            2,
+            "is out of range: write one from 1900-01-01 to 2199-12-31",
+        ),
+        ({"EXTRACTOR_UNTIL": "0001-01-01T00:00:00"}, 2, "EXTRACTOR_UNTIL='0001-01-01T00:00:00' is out of range"),
         ({"EXTRACTOR_TARGET": "/dev/null/x.csv"}, 1, "cannot write /dev/null/x.csv"),
         ({"EXTRACTOR_TARGET": "s3://not-there/x.csv"}, 1, "the bucket not-there does not exist"),
         ({"AWS_SECRET_ACCESS_KEY": "secret"}, 1, "refused the S3 credentials"),

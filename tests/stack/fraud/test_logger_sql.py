@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 from tests.stack.conftest import Run
 
+from fraud import logger_sql
 from fraud.generator import Generator
 from fraud.logger_sql import Counts, ingest, prepare
 from fraud.transactions import COLUMN_TYPES, FIELDS
@@ -174,6 +176,51 @@ def test_a_batch_that_its_writer_removed_is_no_error(landing: Path, database: st
         assert ingest(connection, landing / "gone.jsonl") == Counts()
         assert ingest(connection, land(landing, "a", *RECORDS[:2])).inserted == 2
     assert query(database, ROWS) == [(2, 2)]
+
+
+def unreadable(landing: Path, name: str) -> None:
+    """A batch that nobody can read, root neither: its first page is no memory of the process."""
+    (landing / f"{name}.jsonl").symlink_to("/proc/self/mem")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that gives EIO")
+def test_a_batch_that_cannot_be_read_stops_no_other(run: Run, landing: Path, database: str, query: Query) -> None:
+    """The rest goes in; then it ends with an error that names it."""
+    land(landing, "a", *RECORDS[:5])
+    unreadable(landing, "b")
+    unreadable(landing, "c")
+    land(landing, "d", *RECORDS[5:10])
+    done = run("logger_sql", LANDING_DIR=landing, LOGGER_SQL_URI=database)
+    assert done.returncode == 1 and done.stdout.startswith("10 inserted, 0 already there, 0 rejected")
+    errors = [f"error: cannot read {landing / name}.jsonl: Input/output error" for name in ("c", "b")]
+    assert done.stderr.splitlines() == errors
+    assert query(database, ROWS) == [(10, 10)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that gives EIO")
+def test_a_follower_goes_on_beside_a_batch_that_cannot_be_read(
+    landing: Path, database: str, query: Query, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so once, and tries again: when it can be read, it is taken."""
+    monkeypatch.setattr(logger_sql, "LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(logger_sql, "POLL_SECONDS", 0.05)
+    unreadable(landing, "a")
+    land(landing, "b", *RECORDS[:5])
+    follower = logger_sql._Follower(landing)
+    with psycopg.connect(database, autocommit=True) as connection:
+        prepare(connection)
+        thread = threading.Thread(target=follower.watch, args=(connection,))
+        thread.start()
+        try:
+            eventually(lambda: query(database, ROWS) == [(5, 5)])
+            time.sleep(0.5)
+            (landing / "a.jsonl").unlink()
+            land(landing, "a", *RECORDS[5:8])
+            eventually(lambda: query(database, ROWS) == [(8, 8)])
+        finally:
+            follower.stop()
+            thread.join()
+    assert capsys.readouterr().err.count(f"cannot read {landing / 'a.jsonl'}: Input/output error; trying again") == 1
 
 
 class Killer:

@@ -251,6 +251,9 @@ def test_time_goes_by(run: Run, scorer: Scorer, settings: dict[str, object]) -> 
     ("changed", "code", "message"),
     [
         ({"PLAYER_URL": "scorer:8002"}, 2, "PLAYER_URL='scorer:8002' is not an address"),
+        ({"PLAYER_URL": f"htp://ann:{PASSWORD}@scorer:8002"}, 2, "PLAYER_URL='htp://scorer:8002' is not an address"),
+        ({"PLAYER_URL": f"ann:{PASSWORD}@scorer:8002"}, 2, "PLAYER_URL='scorer:8002' is not an address"),
+        ({"START": "99999999999"}, 2, "START + TRANSACTIONS is 100,000,000,000: 159,792,500 is the most"),
         ({"PLAYER_SPEED": "fast"}, 2, "PLAYER_SPEED='fast' is not a whole number"),
         ({"DRIFT": "night"}, 2, "DRIFT: 'night' is not KIND:FACTOR@DAY"),
         ({"PLAYER_STATE": "/dev/null/state"}, 2, "PLAYER_STATE /dev/null/state cannot be read"),
@@ -269,6 +272,14 @@ def test_what_cannot_be_done_is_one_line(
     assert done.returncode == code
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert message in done.stderr and PASSWORD not in done.stderr
+
+
+def test_who_an_address_names_is_not_shown(run: Run, scorer: Scorer, settings: dict[str, object]) -> None:
+    """A password before the host stays where it was."""
+    url = scorer.url.replace("://", "://ann:hunter2@")
+    done = run("player", TRANSACTIONS=10, **{**settings, "PLAYER_URL": url})
+    assert done.returncode == 0 and f"on to {scorer.url}, as fast" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
 
 
 def test_a_wrong_password_is_said(run: Run, scorer: Scorer, settings: dict[str, object]) -> None:

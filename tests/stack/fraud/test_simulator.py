@@ -162,6 +162,46 @@ def test_a_csv_passes_through_as_text(run: Run, landing: Path, tmp_path: Path) -
     assert long.keys() - set(FIELDS) == {"(more values than columns)"}
 
 
+def test_a_stray_quote_spoils_its_line_alone(run: Run, landing: Path, tmp_path: Path) -> None:
+    """The rest of the CSV goes on; the line is told, and stays wrong in the batch with its number and its text."""
+    row = ",".join(["x"] * len(FIELDS))
+    source = tmp_path / "rows.csv"
+    source.write_text("".join(f"{line}\n" for line in [",".join(FIELDS), row, f'"{row}', "", row, row]))
+    done = run("simulator", LANDING_DIR=landing, TRANSACTIONS_CSV=source)
+    assert (done.returncode, done.stdout) == (0, f"4 transactions in 1 batches → {landing}\n")
+    assert done.stderr == "rows.csv, line 3: broken CSV: unexpected end of data\n"
+    first, broken, *rest = records(landing)
+    assert broken == {"(line 3 of the CSV is broken)": f'"{row}'}
+    assert [first, *rest] == [dict.fromkeys(FIELDS, "x")] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (";".join(FIELDS).encode(), "has semicolons between its columns ('trans_date_trans_time;cc_num;"),
+        ("\t".join(FIELDS).encode(), "has tabs between its columns"),
+        (",".join(FIELDS).encode("utf-16"), "is not UTF-8 but most likely UTF-16: save it as UTF-8"),
+        (b"a,b\n1,2\n", "begins with 'a,b', not with the line trans_date_trans_time,cc_num,"),
+        (b'"a,b\n1,2\n', "begins with '\"a,b': broken CSV: unexpected end of data"),
+        (",".join(FIELDS[2:]).encode(), "lacks the columns trans_date_trans_time, cc_num"),
+    ],
+)
+def test_a_file_without_the_header(run: Run, landing: Path, tmp_path: Path, content: bytes, message: str) -> None:
+    """What is wrong with it is told: most likely its delimiter, or its encoding."""
+    source = tmp_path / "rows.csv"
+    source.write_bytes(content)
+    done = run("simulator", LANDING_DIR=landing, TRANSACTIONS_CSV=source)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert f"error: TRANSACTIONS_CSV {source} {message}" in done.stderr
+
+
+def test_a_pipe_of_windows(run: Run, landing: Path) -> None:
+    """Its encoding lacks the arrow; the work is done, and what is said of it is UTF-8."""
+    done = run("simulator", LANDING_DIR=landing, TRANSACTIONS=5, PYTHONIOENCODING="cp1252")
+    assert (done.returncode, done.stderr) == (0, "") and f"5 transactions in 1 batches → {landing}\n" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("settings", "code", "message"),
     [
@@ -170,7 +210,8 @@ def test_a_csv_passes_through_as_text(run: Run, landing: Path, tmp_path: Path) -
         ({"SEED": "-1"}, 2, "SEED=-1 is too small"),
         ({"DRIFT": "amuonts:2@2025-01-01"}, 2, "DRIFT: there is no kind 'amuonts': did you mean amounts?"),
         ({"TRANSACTIONS_CSV": "/nowhere.csv"}, 1, "cannot read TRANSACTIONS_CSV /nowhere.csv"),
-        ({"TRANSACTIONS_CSV": __file__}, 1, "lacks the columns trans_date_trans_time, "),
+        ({"TRANSACTIONS_CSV": __file__}, 1, "not with the line trans_date_trans_time,"),
+        ({"START": "9999999999"}, 2, "START + TRANSACTIONS is 10,000,000,009: 159,792,500 is the most"),
         ({"LANDING_DIR": "/dev/null/landing"}, 1, "cannot write /dev/null/landing"),
     ],
 )

@@ -178,6 +178,8 @@ def test_what_a_batch_brought_without_a_score(
         ({"trans_num": "a" * 201}, "body.trans_num", "longer than"),
         ({"trans_date_trans_time": "2025-02-30 10:00:00"}, "body.trans_date_trans_time", "not a date"),
         ({"dob": "2025-12-31"}, "body.dob", "after the transaction"),
+        ({"dob": "0001-01-01"}, "body.dob", "the year 0001 is not one of 1900 to 2199"),
+        ({"trans_date_trans_time": "0001-01-01 00:00:00"}, "body.trans_date_trans_time", "the year 0001"),
         ({"is_fraud": True}, "body", "unknown 'is_fraud'"),
     ],
 )
@@ -240,7 +242,10 @@ def test_a_confirmation_reaches_its_transaction(
     with start_scorer(MLFLOW_TRACKING_URI=registry.url, **settings) as scorer:
         scorer.serves(1)
         told = [(other["trans_num"], False, "2025-01-08T10:00:00")]
-        assert scorer.confirm(*told).json()["confirmations"][0]["outcome"] == "confirmed"
+        early, said = scorer.confirm((other["trans_num"], True, "2024-12-31T10:00:00"), *told).json()["confirmations"]
+        assert (early["outcome"], said["outcome"]) == ("rejected", "confirmed")
+        assert early["detail"].startswith("confirmed_at: 2024-12-31 10:00:00 is before the transaction, made at 2025-")
+        assert scorer.metric('scorer_confirmations_total{outcome="rejected"}') == 1
     truth = "SELECT trans_num, fraud_confirmed FROM fraud_detection_2_table"
     assert dict(query(database, truth)) == {one["trans_num"]: True, other["trans_num"]: False}
     kept = "SELECT confirmed_by, source FROM fraud_detection_2_confirmations"
@@ -257,6 +262,7 @@ def test_a_confirmation_reaches_its_transaction(
         ({"is_fraud": "yes"}, "body.confirmations.0.is_fraud"),
         ({"confirmed_at": "2025-01-09T10:00:00Z"}, "body.confirmations.0.confirmed_at"),
         ({"confirmed_at": "soon"}, "body.confirmations.0.confirmed_at"),
+        ({"confirmed_at": "0001-01-01T00:00:00"}, "body.confirmations.0.confirmed_at"),
         ({"confirmed_by": "me"}, "body.confirmations.0.confirmed_by"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.stack.fraud.scorer.conftest import record, series
@@ -48,6 +50,68 @@ def test_a_segment_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "scorer-1.jsonl").write_bytes(scored(1)[0].line() + b'{"amt": 1}\n')
     with pytest.raises(JobError, match=r"scorer-1\.jsonl:2 is no line of a scorer: move the file elsewhere"):
         Handover(History(NOWHERE, Metrics()), Metrics()).load(tmp_path)
+
+
+def test_a_segment_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is named, with the reason."""
+    (tmp_path / "scorer-1.jsonl").mkdir()
+    with pytest.raises(JobError, match=r"cannot read .*scorer-1\.jsonl: Is a directory; correct its owner"):
+        Handover(History(NOWHERE, Metrics()), Metrics()).load(tmp_path)
+
+
+def test_who_is_gone_does_not_have_it_said_twice(
+    tmp_path: Path, detectors: tuple[Detector, Detector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is cancelled while its line is on the way to the disk: asked again, there is one line."""
+    metrics, thresholds = Metrics(), Thresholds(tmp_path)
+    history = History(NOWHERE, metrics)
+    handover = Handover(history, metrics)
+    segments = Segments(tmp_path, handover.sealed)
+    champion: Any = SimpleNamespace(model=Model(3, detectors[0]), reason="")
+    scorer = Scorer(champion, thresholds, history, handover, segments, metrics)
+    monkeypatch.setattr(history, "past", lambda now: ([], False))
+    body = json.dumps(record(0)).encode()
+
+    async def ask() -> None:
+        append, reached = segments.append, asyncio.Event()
+
+        async def slowly(line: bytes) -> str:
+            reached.set()
+            await asyncio.sleep(0.05)
+            return await append(line)
+
+        monkeypatch.setattr(segments, "append", slowly)
+        async with scorer.working():
+            first = asyncio.create_task(scorer.score(body))
+            await reached.wait()
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            assert (await scorer.score(body))["model"]["version"] == 3
+            last = asyncio.create_task(scorer.score(json.dumps(record(1)).encode()))
+            reached.clear()
+            await reached.wait()
+            last.cancel()
+
+    asyncio.run(ask())
+    left = sorted(tmp_path.glob("scorer-*.jsonl"))
+    numbers = [json.loads(line)["trans_num"] for path in left for line in path.read_bytes().splitlines()]
+    assert numbers == [record(0)["trans_num"], record(1)["trans_num"]]
+    for path in left:
+        handover._forget(path.name)
+    assert metrics.registry.get_sample_value("scorer_segment_waiting") == 0
+
+
+def test_a_transaction_in_two_segments_is_forgotten_once(tmp_path: Path) -> None:
+    """As a scorer of before may have left it."""
+    (made,) = scored(1)
+    for name in ("scorer-1.jsonl", "scorer-2.jsonl"):
+        (tmp_path / name).write_bytes(made.line())
+    handover = Handover(History(NOWHERE, Metrics()), Metrics())
+    handover.load(tmp_path)
+    for name in ("scorer-1.jsonl", "scorer-2.jsonl"):
+        handover._forget(name)
+    assert handover.said("8-0") is None and handover.of_card(8) == []
 
 
 def test_too_many_wait(tmp_path: Path, detectors: tuple[Detector, Detector], monkeypatch: pytest.MonkeyPatch) -> None:

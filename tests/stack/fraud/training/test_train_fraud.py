@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -89,6 +88,7 @@ def test_a_detector_is_registered_once_with_all_that_is_known_of_it(
     assert (len(stack.versions()), len(stack.runs()), stack.champion()) == (1, 1, 1)
 
 
+@pytest.mark.full
 def test_only_a_better_one_that_knows_as_much_is_promoted(stack: Stack, events: list[Event], truth: Truth) -> None:
     """One that learned worse stays behind, a better one of older data too, and a better one of the same time wins."""
     wrong = misled(events, truth, is_held_out)
@@ -169,7 +169,7 @@ def test_what_is_missing_is_named(
 ) -> None:
     """A server that does not answer, or an extract that is not there, is one line that says what to do."""
     stack.extract(events, truth)
-    assert said in failed(stack.train(**{variable: value}))
+    assert said in failed(stack.train(**{"MLFLOW_HTTP_REQUEST_MAX_RETRIES": 0, variable: value}))
     assert stack.versions() == []
 
 
@@ -187,11 +187,14 @@ def test_what_is_missing_is_named(
 )
 def test_a_wrong_setting_is_known_at_once(run: Any, variable: str, value: str, said: str) -> None:
     """Before any server is asked."""
-    assert said in failed(run("train_fraud", **{variable: value}), code=2)
+    settings = {"LOGGER_SQL_URI": "postgresql://postgres@postgres/mlops", variable: value}
+    assert said in failed(run("train_fraud", **settings), code=2)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize(("kill", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("kill", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.full), (signal.SIGKILL, -9)]
+)
 def test_a_trainer_that_is_stopped_in_the_middle(
     stack: Stack, events: list[Event], truth: Truth, kill: signal.Signals, code: int
 ) -> None:
@@ -203,10 +206,8 @@ def test_a_trainer_that_is_stopped_in_the_middle(
             assert relay.reached.wait(60)
             trainer.send_signal(kill)
             relay.mend()
-            begun = time.monotonic()
             _, err = trainer.communicate(timeout=60)
             assert trainer.returncode == code, err
-            assert time.monotonic() - begun < 10
     finally:
         relay.close()
     assert stack.versions() == []
