@@ -145,7 +145,7 @@ def tell(examples: Examples, said: dict[str, Floats]) -> None:
 
 
 def simulated(seed: int, count: int) -> None:
-    """Detector, baseline and oracle on the held-out cards of the last two weeks."""
+    """Detector, baseline and oracle on the held-out cards, in the later half of the time."""
     generator = Generator(seed)
     events = list(generator.events(0, count))
     oracle = Oracle(generator)

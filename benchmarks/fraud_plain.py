@@ -70,7 +70,7 @@ INSERT = text(
 
 
 def features(now: Transaction, past: pd.DataFrame) -> pd.DataFrame:
-    """A dozen features of a transaction, given its card's past: fewer than half of what `fraud.features` has."""
+    """Fifteen features of a transaction, given its card's past: half as many as `fraud.features` has."""
     age = now.trans_date_trans_time - past["trans_date_trans_time"]
     recent = {hours: past[age < timedelta(hours=hours)] for hours in (1, 24, 168)}
     mean = past["amt"].mean()

@@ -5,12 +5,10 @@ from typing import Any
 
 from gigogne.airflow import ComposeDag
 
-DATA = "s3://fraud-detection-2-bucket/data/{{ until(dag_run, 'until-%Y%m%dT%H%M%S/') }}validated.json"
 
-
-def until(dag_run: Any, form: str) -> str:
+def until(dag_run: Any) -> str:
     """The hour of a backfill's run, which takes what was known then and keeps it apart; nothing for other runs."""
-    return dag_run.logical_date.strftime(form) if dag_run.run_type == "backfill" else ""
+    return dag_run.logical_date.strftime("%Y-%m-%dT%H:%M:%S") if dag_run.run_type == "backfill" else ""
 
 
 stack: dict[str, Any] = {
@@ -22,7 +20,7 @@ stack: dict[str, Any] = {
 dag = ComposeDag(
     "fraud",
     select=["train_fraud"],
-    environment={"EXTRACTOR_UNTIL": "{{ until(dag_run, '%Y-%m-%dT%H:%M:%S') }}", "TRAIN_FRAUD_DATA": DATA},
+    environment={"EXTRACTOR_UNTIL": "{{ until(dag_run) }}"},
     user_defined_macros={"until": until},
     **stack,
 )

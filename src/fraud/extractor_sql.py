@@ -12,7 +12,6 @@ import hashlib
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -21,17 +20,15 @@ from fraud.confirmation import confirm
 from fraud.confirmations import hold_truth, release_truth
 from fraud.copying import copy_out
 from fraud.database import Address, session
-from fraud.dates import FIRST_YEAR, LAST_YEAR, DateError, within_reach
 from fraud.extracts import HEADER, HISTORY_HEADER, history, newest, validated
-from fraud.job import Progress, SettingError, flag, run, size, text
+from fraud.job import Progress, flag, run, size, text
+from fraud.objects import Objects
 from fraud.snapshot import Extracted, Snapshot
-from fraud.targets import Store, Target, beside, name_of
+from fraud.targets import Store, Target, name_of
 from fraud.transactions import TABLE
 
 __all__ = ["main"]
 
-TARGET = "s3://fraud-detection-2-bucket/data/validated.csv"
-HISTORY = "history.csv"
 # Held by the extractor that runs: two that replace three objects at once would leave a mixture.
 LOCK = 7_120_521_003
 # Says that the table is missing before anything is sent.
@@ -39,21 +36,11 @@ TOUCH = sql.SQL("SELECT FROM {} LIMIT 0").format(sql.Identifier(TABLE))
 NOTHING = "nothing is confirmed yet: give confirm a file (CONFIRMATIONS_CSV=…), or have some drawn (DEMO_MODE=1)"
 
 
-class Places(NamedTuple):
-    """Where the three objects go, in the order in which they are replaced."""
-
-    validated: str
-    history: str
-    state: str
-
-
 def main() -> None:
     """Confirm if asked to, extract, and say how much."""
     address = Address.read()
     demo, debug = flag("DEMO_MODE"), flag("DEBUG_MODE")
-    seed, until = text("DEMO_SEED"), _moment("EXTRACTOR_UNTIL")
-    places = _places(text("EXTRACTOR_TARGET", TARGET), until)
-    store = Store()
+    seed, objects, store = text("DEMO_SEED"), Objects.read(), Store()
     with ExitStack() as at_the_end:
         connection = at_the_end.enter_context(session(address, "extractor_sql"))
         _take_turn(connection)
@@ -67,17 +54,17 @@ def main() -> None:
                 print(f"demonstration: {confirmed:,} more rows confirmed", file=sys.stderr)
             else:
                 connection.execute(TOUCH)
-            targets = [store.target(where) for where in places]
+            targets = [store.target(where) for where in objects.addresses]
             for target in targets:
                 # Whatever happens from here on, nothing half done stays; after `commit` this does nothing.
                 at_the_end.callback(target.abort)
                 target.open()
-            before = Snapshot.read(store.read(places.state))
-            snapshot = _extract(connection, places, targets, until, before)
+            before = Snapshot.read(store.read(objects.state))
+            snapshot = _extract(connection, objects, targets, before)
         # The confirmations are kept first: the objects never hold one that the database does not.
         if demo:
             release_truth(connection)
-        said = _replace(store, places, targets, snapshot, before)
+        said = _replace(store, objects, targets, snapshot, before)
     print(said)
     if not snapshot.validated.rows:
         print(NOTHING, file=sys.stderr)
@@ -92,22 +79,21 @@ def _take_turn(connection: psycopg.Connection) -> None:
 
 def _extract(
     connection: psycopg.Connection,
-    places: Places,
+    objects: Objects,
     targets: list[Target],
-    until: datetime | None,
     before: Snapshot | None,
 ) -> Snapshot:
     """Send everything; nothing is visible yet."""
     confirmed, everything, state = targets
-    rows = _stream(connection, confirmed, places.validated, HEADER, validated(until))
-    all_rows = _stream(connection, everything, places.history, HISTORY_HEADER, history(until))
-    transaction, confirmation = newest(connection, until)
+    rows = _stream(connection, confirmed, objects.validated, HEADER, validated(objects.until))
+    all_rows = _stream(connection, everything, objects.history, HISTORY_HEADER, history(objects.until))
+    transaction, confirmation = newest(connection, objects.until)
     snapshot = Snapshot(
         validated=rows,
         history=all_rows,
         newest_transaction=transaction,
         newest_confirmation=confirmation,
-        until=until,
+        until=objects.until,
         extracted_at=datetime.now(UTC).replace(microsecond=0),
         rows_added=rows.rows - (before.validated.rows if before else 0),
     )
@@ -134,45 +120,19 @@ def _stream(
     return Extracted(name_of(where), rows, length, digest.hexdigest())
 
 
-def _replace(store: Store, places: Places, targets: list[Target], snapshot: Snapshot, before: Snapshot | None) -> str:
+def _replace(store: Store, objects: Objects, targets: list[Target], snapshot: Snapshot, before: Snapshot | None) -> str:
     """Replace the objects, unless they are the same and there; say what they hold."""
     since = ""
     if before:
-        there = {where: store.length(where) for where in places[:2]}
-        wanted = {places.validated: snapshot.validated.bytes, places.history: snapshot.history.bytes}
+        there = {where: store.length(where) for where in objects.addresses[:2]}
+        wanted = {objects.validated: snapshot.validated.bytes, objects.history: snapshot.history.bytes}
         same = before.same_data(snapshot) and there == wanted
         added = "nothing new" if same else f"{snapshot.rows_added:+,}"
         since = f" ({added} since {before.extracted_at:%Y-%m-%d %H:%M})"
     if not before or not same:
         for target in targets:
             target.commit()
-    return f"{snapshot.validated.rows:,} observations{since} → {places.validated} ({size(snapshot.validated.bytes)})"
-
-
-def _places(where: str, until: datetime | None) -> Places:
-    """The places of an extract, or of that of a moment in a folder beside it."""
-    name = name_of(where)
-    folder = [f"until-{until:%Y%m%dT%H%M%S}"] if until else []
-    state = name.removesuffix(".csv") + ".json"
-    if len({name, HISTORY, state}) < 3:
-        raise SettingError(f"EXTRACTOR_TARGET={where!r}: {HISTORY} and {state} go beside it, so give it another name")
-    return Places(*(beside(where, *folder, each) for each in (name, HISTORY, state)))
-
-
-def _moment(variable: str) -> datetime | None:
-    """The variable as a moment of the data, whose clock has no zone; one with a zone is told in UTC."""
-    value = text(variable)
-    if not value:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise SettingError(f"{variable}={value!r} is not a date and time: write 2025-01-31T12:00:00") from None
-    try:
-        return within_reach(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment)
-    except (DateError, OverflowError):
-        limit = f"write one from {FIRST_YEAR}-01-01 to {LAST_YEAR}-12-31"
-        raise SettingError(f"{variable}={value!r} is out of range: {limit}") from None
+    return f"{snapshot.validated.rows:,} observations{since} → {objects.validated} ({size(snapshot.validated.bytes)})"
 
 
 if __name__ == "__main__":

@@ -135,7 +135,9 @@ def read_latest(storage: Storage, verdict: str, look: str, model: str) -> Latest
     Raises:
         JobError: S3 does not answer, or what is there is something else.
     """
-    return Latest(_read(storage, verdict, partial(Verdict.from_json, model=model)), _read(storage, look, _look_from_json))
+    return Latest(
+        _read(storage, verdict, partial(Verdict.from_json, model=model)), _read(storage, look, _look_from_json)
+    )
 
 
 def _look_from_json(body: bytes) -> datetime:

@@ -113,7 +113,8 @@ def main() -> None:
     oracle = Oracle(Generator(SEED, drift))
     knows = np.array([oracle.score(row.event.transaction) for row in rows])
     features: Features = {made.trans_num: found for made, found in features_of([row.made for row in rows])}
-    live = judge(rows, confirmed, newest, since, knows, features)
+    truth = {each.made.trans_num: each.fraud for each in confirmed if each.at <= newest}
+    live = judge(rows, truth, newest, since, knows, features)
     save("episode", episode(rows, live))
     save("delay", delay(rows, confirmed, newest))
     save("precision-recall", precision_recall(live))
@@ -159,16 +160,10 @@ def tag(version: int, name: str) -> str:
 
 
 def judge(
-    rows: Sequence[Row],
-    confirmed: Sequence[Confirmed],
-    newest: datetime,
-    until: datetime,
-    knows: Floats,
-    features: Features,
+    rows: Sequence[Row], truth: dict[str, bool], newest: datetime, until: datetime, knows: Floats, features: Features
 ) -> Live:
     """Everybody on the same live transactions; the baseline has learned from what the detector has learned from."""
-    past = [row.made for row in rows if row.made.at <= newest]
-    known = split(past, {each.made.trans_num: each.fraud for each in confirmed if each.at <= newest}).known
+    known = split([row.made for row in rows if row.made.at <= newest], truth).known
     places = [place for place, row in enumerate(rows) if row.version == 1 and row.made.at < until]
     taken = [rows[place] for place in places]
     examples = Examples(
@@ -302,8 +297,10 @@ def precision_recall(live: Live) -> Figure:
         right = int((alarms & fraud).sum())
         told = f"{name}: {right} of {int(alarms.sum())} alarms are right, of {int(fraud.sum())} frauds"
         axes.plot(right / fraud.sum(), right / alarms.sum(), marker, color=colour, label=told)
+    _, detector, regression = (average_precision(fraud, scores) for scores in live.scores.values())
+    gain = Interval.of(detector - regression, again[1] - again[2])
+    axes.set_title(f"{int(fraud.sum())} frauds among {len(fraud):,}; detector over regression, paired: {gain}")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
-    axes.set_title(f"{int(fraud.sum())} frauds among {len(fraud):,} live transactions of version 1")
     axes.legend(loc="lower left", fontsize=8)
     return figure
 

@@ -1,15 +1,14 @@
-"""Takes the pictures of docs/tutorials/fraud.md that a browser shows: MLflow, the newest drift report, Airflow's DAG.
+"""Takes the pictures of docs/tutorials/fraud.md that a browser shows: MLflow, a drift report, a run in Airflow.
 
-    AIRFLOW_PASSWORD=… python docs/images/fraud/take.py
+    AIRFLOW_PASSWORD=… python docs/images/fraud/take.py s3://fraud-detection-2-bucket/drift/20261122T204222Z/report.html
 
-Go through the tutorial, leave `gigogne up` and Airflow running, and take them. It needs Playwright (`pip install
-playwright`), botocore, and Chromium (Debian's package `chromium`, or another one that `CHROMIUM` names). Without
-AIRFLOW_PASSWORD Airflow is left out.
+Go through the tutorial, leave `gigogne up` and Airflow running, and take them; the word is a report that it made. It
+needs Playwright (`pip install playwright`), botocore, and Chromium (Debian's package `chromium`, or another one that
+`CHROMIUM` names). Without AIRFLOW_PASSWORD Airflow is left out.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -26,7 +25,6 @@ from fraud.storage import Storage  # noqa: E402
 MODEL = "fraud-detector"
 MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
 AIRFLOW = os.environ.get("AIRFLOW_URL", "http://127.0.0.1:8080")
-LATEST = "s3://fraud-detection-2-bucket/drift/latest.json"
 S3 = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9000",
     "AWS_ACCESS_KEY_ID": "minio",
@@ -49,7 +47,7 @@ def main() -> None:
         chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         take_mlflow(browser)
-        take_report(browser)
+        take_report(browser, sys.argv[1])
         if password := os.environ.get("AIRFLOW_PASSWORD"):
             take_airflow(browser, {"username": os.environ.get("AIRFLOW_USER", "admin"), "password": password})
         browser.close()
@@ -79,11 +77,10 @@ def ask(page: Page, what: str) -> dict[str, Any]:
     return found
 
 
-def take_report(browser: Browser) -> None:
-    """The first part of the report that the newest verdict names."""
-    storage = Storage()
-    report = storage.get(json.loads(storage.get(LATEST))["report"]).decode()
-    page = browser.new_page(viewport={"width": 1000, "height": 900})
+def take_report(browser: Browser, address: str) -> None:
+    """The first part of a report."""
+    report = Storage().get(address).decode()
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
     page.set_content(report)
     page.screenshot(path=HERE / "report.png")
 

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 from fraud.database import Address
 from fraud.job import SettingError, flag, text
+from fraud.objects import Objects
 from fraud.storage import parse
 
 __all__ = ["Settings"]
 
-DATA = "s3://fraud-detection-2-bucket/data/validated.json"
 TRACKING = "http://mlflow-server:5000"
 REVIEW_COST = "10"
 MOST_COST = 1_000_000.0
@@ -42,10 +42,10 @@ class Settings:
         Raises:
             SettingError: A variable has a value that cannot be used.
         """
-        data, tracking = text("TRAIN_FRAUD_DATA", DATA), text("MLFLOW_TRACKING_URI", TRACKING)
+        data, tracking = text("TRAIN_FRAUD_DATA") or Objects.read().state, text("MLFLOW_TRACKING_URI", TRACKING)
         parse(data)
         if not data.endswith(".json"):
-            raise SettingError(f"TRAIN_FRAUD_DATA={data!r} names no state of an extract: write {DATA}")
+            raise SettingError(f"TRAIN_FRAUD_DATA={data!r} names no state of an extract: write {Objects.read().state}")
         if not _is_http(tracking):
             raise SettingError("MLFLOW_TRACKING_URI is not the address of an MLflow server: write http://host:port")
         return cls(data, tracking, Address.read(), _cost("FRAUD_REVIEW_COST"), flag("TRAIN_FORCE"))

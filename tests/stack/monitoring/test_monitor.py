@@ -142,6 +142,10 @@ def test_what_it_shows_of_the_fraud_project(sources: Sources, watch: Watch) -> N
     assert seen['fraud_drift_score{part="alarms"}'] == 1.1 and seen['fraud_drift_threshold{part="alarms"}'] == 2.5
     assert seen['fraud_drift_rows{sample="reference"}'] == 998
     assert "catalog_drift_model_version" not in seen
+    # Both drift jobs told to write to one place: no project's alert is about the other's model.
+    sources.put(said.to_json())
+    seen = monitor.shows('catalog_monitor_up{source="drift"}', 0)
+    assert "catalog_drift_model_version" not in seen
     assert {name for name in seen if name.startswith("fraud_retrainings_total")} == {
         f'fraud_retrainings_total{{outcome="{each}"}}' for each in "started repeated running too_soon failed".split()
     }
