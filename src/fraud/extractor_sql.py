@@ -20,7 +20,7 @@ from fraud.confirmation import confirm
 from fraud.confirmations import hold_truth, release_truth
 from fraud.copying import copy_out
 from fraud.database import Address, session
-from fraud.extracts import HEADER, HISTORY_HEADER, history, newest, validated
+from fraud.extracts import HEADER, HISTORY_HEADER, history, in_the_future, newest, validated
 from fraud.job import Progress, flag, run, size, text
 from fraud.objects import Objects
 from fraud.snapshot import Extracted, Snapshot
@@ -59,6 +59,11 @@ def main() -> None:
                 # Whatever happens from here on, nothing half done stays; after `commit` this does nothing.
                 at_the_end.callback(target.abort)
                 target.open()
+            if later := in_the_future(connection):
+                print(
+                    f"{later:,} transactions lie in the future, and are left out: whose clock is wrong?",
+                    file=sys.stderr,
+                )
             before = Snapshot.read(store.read(objects.state))
             snapshot = _extract(connection, objects, targets, before)
         # The confirmations are kept first: the objects never hold one that the database does not.

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from fraud.database import Address, session
 from fraud.drift.sample import CARDS, DAYS, Featured
+from fraud.extracts import TOMORROW
 from fraud.features import WINDOW, Card, Transaction
 from fraud.transactions import TABLE
 
@@ -19,19 +20,21 @@ __all__ = ["Current", "read_current"]
 
 # What lies further back is in no feature.
 MOST = DAYS + WINDOW
-SPAN = sql.SQL("SELECT min(trans_date_trans_time), max(trans_date_trans_time) FROM {}").format(sql.Identifier(TABLE))
+SPAN = sql.SQL(
+    "SELECT min(trans_date_trans_time), max(trans_date_trans_time) FROM {} WHERE trans_date_trans_time <= {}"
+).format(sql.Identifier(TABLE), TOMORROW)
 # Cards in the order of `fraud.drift.sample.draw`.
 ROWS = sql.SQL(
     """
     WITH card AS (
         SELECT cc_num FROM {table}
-        WHERE trans_date_trans_time > %(recent)s
+        WHERE trans_date_trans_time > %(recent)s AND trans_date_trans_time <= %(newest)s
         GROUP BY cc_num ORDER BY sha256(cc_num::text::bytea) LIMIT %(cards)s
     )
     SELECT trans_num, cc_num, trans_date_trans_time, merchant, category, amt::float8, lat, long, merch_lat, merch_long,
         city_pop
     FROM {table} JOIN card USING (cc_num)
-    WHERE trans_date_trans_time >= %(begin)s
+    WHERE trans_date_trans_time BETWEEN %(begin)s AND %(newest)s
     """
 ).format(table=sql.Identifier(TABLE))
 
@@ -73,5 +76,5 @@ def read_current(address: Address, span: timedelta) -> Current | None:
             if newest is None:
                 return None
             begin = max(oldest, newest - min(span, MOST))
-            asked = {"recent": newest - DAYS, "begin": begin, "cards": CARDS}
+            asked = {"recent": newest - DAYS, "begin": begin, "newest": newest, "cards": CARDS}
             return Current(begin, newest, [Transaction(*row) for row in connection.execute(ROWS, asked)])

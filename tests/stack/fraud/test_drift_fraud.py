@@ -36,6 +36,7 @@ from fraud.job import JobError, SettingError
 from fraud.model import TREES, Detector
 from fraud.storage import Storage
 from fraud.training.fitting import detector_of
+from fraud.transactions import COLUMNS
 from registry.errors import RegistryError
 
 PER_DAY = 2_500
@@ -197,7 +198,16 @@ def small(s3: S3, postgres_url: str, few: tuple[str, dict[str, bytes]]) -> Itera
 
 
 def test_what_the_model_was_made_for(world: World) -> None:
-    """The very transactions of its reference are the very sample: nothing has moved by anything."""
+    """The very transactions of its reference are the very sample: nothing has moved by anything.
+
+    One of a clock that runs a century ahead makes them no older.
+    """
+    names, values = ", ".join(name for name in COLUMNS if name != "trans_num"), "trans_date_trans_time = '2150-01-01'"
+    world.execute(
+        f"INSERT INTO fraud_detection_2_table ({names}, trans_num, is_fraud) SELECT {names}, 'ahead', false"
+        f" FROM fraud_detection_2_table LIMIT 1;"
+        f" UPDATE fraud_detection_2_table SET {values} WHERE trans_num = 'ahead'"
+    )
     said = world.look()
     verdict = world.latest()
     moved = [part["score"] for part in (*verdict["moved"].values(), verdict["parts"]["score"])]

@@ -186,6 +186,23 @@ def test_until_a_moment_only_what_was_known_then(extract: Run, filled: str, quer
     assert extract(EXTRACTOR_UNTIL=zoned).stdout.startswith("2 observations (nothing new since ")
 
 
+def test_what_lies_in_the_future_is_left_out_and_told(extract: Run, filled: str, query: Query, stored: Stored) -> None:
+    """A clock that runs a century ahead: neither object has the transaction, and the state is as new as the others."""
+    order = "SELECT trans_num, trans_date_trans_time FROM fraud_detection_2_table ORDER BY 2 DESC LIMIT 2"
+    (wrong, _), (right, newest) = query(filled, order)
+    with psycopg.connect(filled, autocommit=True) as connection:
+        ahead = "trans_date_trans_time = '2150-01-01', fraud_confirmed = false"
+        connection.execute(f"UPDATE fraud_detection_2_table SET {ahead} WHERE trans_num = %s".encode(), (wrong,))
+    confirmed(filled, "a", (right, False, newest))
+    done = extract()
+    said = "1 transactions lie in the future, and are left out: whose clock is wrong?\n"
+    assert (done.returncode, done.stderr) == (0, said)
+    state = json.loads(stored("validated.json"))
+    assert (state["validated"]["rows"], state["history"]["rows"]) == (1, 399)
+    assert state["newest_transaction"] == newest.isoformat()
+    assert wrong.encode() not in stored("history.csv")
+
+
 def test_whoever_reads_the_state_finds_what_it_says(
     start: Start, filled: str, query: Query, s3: Any, stored: Stored
 ) -> None:
