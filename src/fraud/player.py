@@ -140,9 +140,10 @@ class Player:
         first = self._generator.event(settings.start - 1).at if settings.start else datetime.min
         self._position = Position(settings.state, Stand(self._generator.name, settings.start, first))
         self._client = Client(settings.url, LANES + 1, settings.user, settings.password)
-        self._tally, self._progress, outage = Tally(), Progress(), Outage()
+        self._tally, self._progress = Tally(), Progress()
+        outage = Outage("transactions")
         self._lanes = [Lane(self._score, outage) for _ in range(LANES)]
-        self._truths = Lane(self._confirm, outage)
+        self._truths = Lane(self._confirm, Outage("confirmations"))
         self._all: tuple[Lane[Any], ...] = (*self._lanes, self._truths)
         self._due: list[Truth] = []
         self._sent, self._ticked = time.monotonic(), 0.0

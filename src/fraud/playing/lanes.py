@@ -20,17 +20,21 @@ T = TypeVar("T")
 
 
 class Outage:
-    """Says once that the scorer is away, and why; and once that it is back."""
+    """Says once that the scorer does not take something, and why; and once that it does again.
 
-    def __init__(self) -> None:
-        self._lock, self._since = Lock(), 0.0
+    Args:
+        what: What it takes, or not: while it has no model, it takes confirmations alone.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what, self._lock, self._since = what, Lock(), 0.0
 
     def begins(self, reason: str) -> None:
         """The scorer did not take something."""
         with self._lock:
             if not self._since:
                 self._since = time.monotonic()
-                print(f"the scorer is away, it is asked again: {reason}", file=sys.stderr, flush=True)
+                print(f"the scorer takes no {self._what}, it is asked again: {reason}", file=sys.stderr, flush=True)
 
     def ends(self) -> None:
         """The scorer took something."""
@@ -38,7 +42,7 @@ class Outage:
             with self._lock:
                 if self._since:
                     lasted, self._since = time.monotonic() - self._since, 0.0
-                    print(f"the scorer is back after {lasted:.0f} s", file=sys.stderr, flush=True)
+                    print(f"the scorer takes {self._what} again after {lasted:.0f} s", file=sys.stderr, flush=True)
 
 
 class Lane(Generic[T]):
