@@ -335,8 +335,10 @@ def test_the_real_scorer_records_each_transaction_once(
             process = start("player", **player)
             until(lambda: _next(tmp_path) > first + 100)
             scorer.process.kill()
-        with scoring(**service):
+        with scoring(**service) as scorer:
             out, err = process.communicate(timeout=90)
+            # Unlike kill -9, after which the next one would hand over what is on the disk.
+            assert scorer.end() == 0
         assert process.returncode == 0 and f"until {Generator(42).event(first + count - 1).at}" in out, err
         done = run("logger_sql", **service)
         assert done.returncode == 0, done.stderr
