@@ -21,7 +21,8 @@ ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 # Printable ASCII without the quote and the backslash: it needs no escape in JSON, and none in COPY.
 CHARACTER = r"[!#-\[\]-~]"
-TEXT = rf'"({CHARACTER}++(?: ++{CHARACTER}++)*+)"'
+# Without `)*+`, which Python before 3.11.5 gets wrong: spaces at the end would be taken.
+TEXT = rf'"({CHARACTER}++(?: ++{CHARACTER}++)*)"'
 # But for 29 February, which takes more thought.
 DAY = (
     r"(?:19|20)[0-9]{2}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"

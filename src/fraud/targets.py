@@ -9,14 +9,16 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from fraud.job import JobError, SettingError
 
 __all__ = ["FileTarget", "S3Target", "Store", "Target", "beside", "name_of", "part_size"]
 
+T = TypeVar("T")
 MIB = 1024 * 1024
 SMALLEST_PART, LARGEST_PART = 5 * MIB, 5 * 1024 * MIB
 PARTS_PER_SIZE = 900
@@ -203,7 +205,7 @@ class S3Target:
             self._abort_abandoned()
             # In a thread, and with a place for its name before it starts: a signal at any moment must not lose it.
             self._upload = Future()
-            self._threads.submit(self._create, self._upload)
+            self._threads.submit(_fulfil, self._upload, self._create)
             self._upload.result()
         except Exception as error:
             raise self._explain(error) from None
@@ -240,20 +242,19 @@ class S3Target:
     def abort(self) -> None:
         """Abort the upload. The parts on their way are awaited: one that came later would stay for ever."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-        if self._upload is None or not self._upload.done():
+        # Not by their threads alone: one that a signal disturbed while it was started is not among those.
+        for promise in self._travelling:
+            _came_of(promise)
+        if self._upload is None or not _came_of(self._upload):
             return
-        # If it could not be opened, there is no name and nothing to abort.
         with suppress(Exception):
             self._client.abort_multipart_upload(**self._address())
         self._upload = None
 
-    def _create(self, upload: Future[str]) -> None:
+    def _create(self) -> str:
         target = {"Bucket": self._bucket, "Key": self._key}
-        try:
-            kind = "application/json" if self._key.endswith(".json") else "text/csv"
-            upload.set_result(self._client.create_multipart_upload(**target, ContentType=kind)["UploadId"])
-        except Exception as error:
-            upload.set_exception(error)
+        kind = "application/json" if self._key.endswith(".json") else "text/csv"
+        return str(self._client.create_multipart_upload(**target, ContentType=kind)["UploadId"])
 
     def _address(self) -> dict[str, Any]:
         assert self._upload is not None
@@ -262,14 +263,16 @@ class S3Target:
     def _send(self, body: bytearray) -> None:
         if len(self._travelling) >= UPLOADS_AT_ONCE:
             self._arrived()
-        self._travelling.append(self._threads.submit(self._upload_part, self._number, body))
+        self._travelling.append(Future())
+        self._threads.submit(_fulfil, self._travelling[-1], partial(self._upload_part, self._number, body))
 
     def _arrived(self) -> None:
         """Wait for the oldest part that travels, and keep its buffer for another one."""
         try:
-            part, buffer = self._travelling.popleft().result()
+            part, buffer = self._travelling[0].result()
         except Exception as error:
             raise self._explain(error) from None
+        self._travelling.popleft()
         self._parts.append(part)
         self._spare.append(buffer)
 
@@ -300,6 +303,20 @@ class S3Target:
 
     def _explain(self, error: Exception) -> JobError:
         return _explained(error, self._client, self._bucket, self._key)
+
+
+def _fulfil(promise: Future[T], work: Callable[[], T]) -> None:
+    """Do the work, unless it was called off, and keep what comes of it."""
+    if promise.set_running_or_notify_cancel():
+        try:
+            promise.set_result(work())
+        except Exception as error:
+            promise.set_exception(error)
+
+
+def _came_of(promise: Future[T]) -> bool:
+    """Call the work off, or wait for it where it has begun: whether anything came of it."""
+    return not promise.cancel() and promise.exception() is None
 
 
 def _explained(error: Exception, client: Any, bucket: str, key: str) -> JobError:
