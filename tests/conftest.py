@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -200,9 +201,23 @@ class Workspace:
 
 def free_port() -> int:
     """A port that nobody listens on, at any address of this machine."""
-    with socket.socket() as found:
-        found.bind(("", 0))
-        return int(found.getsockname()[1])
+    return next(free_ports())
+
+
+def free_ports() -> Iterator[int]:
+    """Ports that nobody listens on, none of them twice.
+
+    Not those that systems give away by themselves (32768 and up on Linux, 49152 and up elsewhere): between being found
+    and being listened on they would go to whoever opens a connection.
+    """
+    # Not what a test may have seeded: two workers would get the same.
+    for port in random.SystemRandom().sample(range(20000, 32768), k=100):
+        with socket.socket() as tried:
+            try:
+                tried.bind(("", port))
+            except OSError:
+                continue
+        yield port
 
 
 @contextmanager

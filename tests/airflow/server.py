@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 from tests.airflow.database import Database, running_database
 from tests.airflow.rest import Api, DagRun
+from tests.conftest import free_ports
 
 __all__ = ["COMPONENTS", "EMPTY", "Airflow", "wait_until"]
 
@@ -88,7 +89,7 @@ class Airflow:
     @classmethod
     def made_in(cls, home: Path, **environment: str) -> Airflow:
         """An Airflow that is not started yet; `environment` is set for its components."""
-        port, scheduler_logs, triggerer_logs, database = _free_ports(4)
+        port, scheduler_logs, triggerer_logs, database = itertools.islice(free_ports(), 4)
         url = f"http://127.0.0.1:{port}"
         passwords = home / "passwords.json"
         passwords.write_text(json.dumps({"admin": "admin"}), encoding="utf-8")
@@ -239,12 +240,3 @@ class Airflow:
                 if each.environ().get("AIRFLOW_HOME") == str(self.home):
                     found.append(each)
         return found
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]

@@ -111,7 +111,7 @@ BEHAVIOURS = (
         "published-port",
         "a published port answers on this machine, though it is another one inside",
         _project(
-            _server("web", 8108, "ports: ['127.0.0.1:38108:8108']"),
+            _server("web", 8108, "ports: ['127.0.0.1:28108:8108']"),
             """\
   job:
     image: python:3.12-slim
@@ -121,7 +121,7 @@ BEHAVIOURS = (
 """,
         ),
         _CODE,
-        probe=38108,
+        probe=28108,
     ),
     Behaviour(
         "extra-hosts",

@@ -36,10 +36,10 @@ def test_keys(bench: Bench, key: str, more: str, words: str) -> None:
 
 def test_one_network_for_all(bench: Bench) -> None:
     """Told once, where a module serves others; embedded servers have addresses of their own."""
-    servers = f"b: {BUILT}, expose: [48231]}}, c: {BUILT}, expose: [48232]}}"
+    servers = f"b: {BUILT}, expose: [8231]}}, c: {BUILT}, expose: [8232]}}"
     found = notices(bench, f"a: {BUILT}}}, {servers}")
     assert list(found) == ["services.b"] and "localhost is the same for all" in found["services.b"]
-    assert "services.b" not in notices(bench, f"b: {BUILT}, expose: [48231]}}")
+    assert "services.b" not in notices(bench, f"b: {BUILT}, expose: [8231]}}")
     database = "db: {image: 'postgres:17', environment: {POSTGRES_PASSWORD: x}}"
     assert not any("localhost" in text for text in notices(bench, f"a: {BUILT}}}, {database}").values())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import free_port
 
 from gigogne.compose import LoadOptions, load_project
 from gigogne.core.model import Project
@@ -37,13 +38,6 @@ def said(
     network = network_of(project, embedded)
     found = port_problems(project, network, embedded, running, sandboxed=sandboxed, publish=True)
     return [str(problem) for problem in found]
-
-
-def free() -> int:
-    """A port that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_publications(project: Any) -> None:
@@ -101,8 +95,8 @@ def test_one_loopback_address(project: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_two_on_one_port(project: Any) -> None:
     """Modules listen on every address, so one port is for one of them, beside embedded servers too."""
-    port = free()
-    clash = project(a={"image": "x", "expose": [str(port)]}, b={"image": "x", "ports": [f"{free()}:{port}"]})
+    port = free_port()
+    clash = project(a={"image": "x", "expose": [str(port)]}, b={"image": "x", "ports": [f"{free_port()}:{port}"]})
     [found] = said(clash, {})
     assert found.startswith("services.a.expose: ") and "services.b.ports" in found and "gigogne up a" in found
     beside = project(db={"image": "postgres:17"}, a={"image": "x", "expose": [str(port)]})
@@ -127,15 +121,15 @@ def test_two_on_one_port(project: Any) -> None:
 )
 def test_who_listens_on_its_own_name(project: Any, variable: str, told: bool) -> None:
     """A variable that says where to listen leaves the port to others; by which name others call does not."""
-    port = str(free())
+    port = str(free_port())
     one = {"image": "x", "expose": [port], "environment": {variable: "a"}}
     assert (said(project(a=one, b={"image": "postgres:17"}), {"b": int(port)}) == []) is told
 
 
 def test_a_relay_beside_a_module(project: Any) -> None:
     """What one publishes and another listens on cannot both be."""
-    port = free()
-    clash = project(a={"image": "x", "ports": [f"{port}:{free()}"]}, b={"image": "x", "expose": [str(port)]})
+    port = free_port()
+    clash = project(a={"image": "x", "ports": [f"{port}:{free_port()}"]}, b={"image": "x", "expose": [str(port)]})
     [found] = said(clash, {})
     assert f'publish another port: "{port + 1}:…"' in found
 
@@ -152,7 +146,7 @@ def test_who_runs_holds_its_ports(project: Any) -> None:
     """A port that is taken is a problem, unless by the service itself."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        made = project(a={"image": "x", "ports": [f"{port}:{free()}"]})
+        made = project(a={"image": "x", "ports": [f"{port}:{free_port()}"]})
         assert f"port {port} of 127.0.0.1 is taken by" in said(made, {})[0]
         assert said(made, {}, running=("a",)) == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
+from tests.conftest import free_port
 from tests.stack.conftest import environment
 
 __all__ = ["AWAY", "TOKEN", "Monitor", "payload", "running"]
@@ -101,8 +101,7 @@ def payload(version: object = 3, count: int = 1, project: str = "", **other: Any
 @contextmanager
 def running(**variables: object) -> Iterator[Monitor]:
     """A monitor that is told this, and otherwise that all is away; from when it answers to the end of the test."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     given = environment(**{"MONITOR_TOKEN": TOKEN, "MONITOR_PORT": port, **AWAY, **variables})
     command, pipe = [sys.executable, "-m", "monitoring.server"], subprocess.PIPE
     with subprocess.Popen(command, env=given, stdout=pipe, stderr=pipe, text=True) as process:

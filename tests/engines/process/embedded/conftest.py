@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.conftest import free_port
 
 from gigogne.core.model import Service
 from gigogne.engines.process.addresses import Endpoint
@@ -225,13 +225,7 @@ class Driver:
 
 def odd_endpoint() -> Endpoint:
     """A free port of the one loopback address that macOS has; not one that the system gives away by itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        low = 11000 + probe.getsockname()[1] % 900
-    for port in range(low, 12000):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return Endpoint("127.0.0.1", port)
-    raise AssertionError("no free port")
+    return Endpoint("127.0.0.1", free_port())
 
 
 @pytest.fixture

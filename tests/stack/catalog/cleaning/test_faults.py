@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from pymongo.database import Database
+from tests.conftest import free_port
 from tests.stack.catalog.conftest import Document
 from tests.stack.conftest import environment
 
@@ -117,8 +118,7 @@ def test_a_server_that_starts_late(start: Start, catalog: Database[Document], va
     fill(catalog, [("a", "b")])
     address = str(variables["MONGODB_URI"])
     there = urlsplit(address).netloc.rpartition("@")[2]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     settings = {**variables, "CLEANING_WAIT": 60, "MONGODB_URI": address.replace(there, f"127.0.0.1:{port}")}
     process = start(MODULE, **settings)
     assert process.stderr is not None
