@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from api.settings import Settings
+from job.errors import SettingError
 from web import health
-from web.settings import SettingError
 
 __all__ = ["main"]
 

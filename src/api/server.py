@@ -13,14 +13,13 @@ from api.metrics import Metrics
 from api.model import Champion
 from api.outbox import Outbox
 from api.settings import Settings
-from catalog.champion import RegistryError
+from job.errors import JobError
 from web.auth import Auth
 from web.guard import guard
 from web.limits import Rate
 from web.observing import Draining
 from web.server import listen, prepare
 from web.server import serve as answer
-from web.settings import SettingError
 
 __all__ = ["main"]
 
@@ -35,9 +34,9 @@ def main() -> int:
     prepare()
     try:
         serve(Settings.read())
-    except (SettingError, RegistryError) as error:
+    except JobError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return error.exit_code
     return 0
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from web.settings import ServerSettings, SettingError, number, text
+from job.errors import SettingError
+from job.settings import number, text
+from web.settings import ServerSettings
 
 __all__ = ["Settings"]
 

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from web.settings import SettingError
+from job.errors import SettingError
 
 __all__ = ["Batch", "Bound", "Spool"]
 

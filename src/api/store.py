@@ -23,7 +23,7 @@ from pymongo.errors import (
 )
 from pymongo.uri_parser import parse_uri
 
-from web.settings import SettingError
+from job.errors import SettingError
 
 __all__ = ["Store", "StoreError"]
 

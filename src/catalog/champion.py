@@ -6,9 +6,8 @@ from catalog.classifier import Classifier
 from catalog.registered import CLASSIFIER
 from registry import champion
 from registry.champion import Version
-from registry.errors import RegistryError
 
-__all__ = ["Registry", "RegistryError", "Version"]
+__all__ = ["Registry", "Version"]
 
 
 class Registry(champion.Registry[Classifier]):

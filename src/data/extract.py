@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.generator import Generator
-from data.job import Progress, SettingError, run, text, whole_number
 from data.listings import Files, Table, document
-from data.store import RAW, Document, Store, batches, open_store
+from data.store import FAREWELL, RAW, Document, Store, batches, open_store
+from job.errors import SettingError
+from job.program import run
+from job.progress import ProgressBar
+from job.settings import text, whole_number
 
 __all__ = ["main"]
 
@@ -71,7 +74,7 @@ def _tell_others(store: Store, source: str) -> None:
 def _add(store: Store, documents: Iterator[Document], total: int) -> tuple[int, int]:
     """Insert what is missing; return how many there were, and how many were missing."""
     rows = added = 0
-    progress = Progress(total, "listings")
+    progress = ProgressBar("listings", total)
     for batch in batches(documents):
         added += store.add(RAW, batch)
         rows += len(batch)
@@ -81,4 +84,4 @@ def _add(store: Store, documents: Iterator[Document], total: int) -> tuple[int, 
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, farewell=FAREWELL)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
-from data.job import JobError
+from job.errors import JobError
 
 __all__ = ["FIELDS", "Files", "Survey", "Table", "document"]
 

@@ -28,9 +28,10 @@ from pymongo.errors import (
 )
 from pymongo.uri_parser import parse_uri
 
-from data.job import JobError, SettingError, text, whole_number
+from job.errors import JobError, SettingError
+from job.settings import text, whole_number
 
-__all__ = ["MANIFESTS", "PRODUCTS", "RAW", "REJECTED", "Document", "Store", "batches", "open_store"]
+__all__ = ["FAREWELL", "MANIFESTS", "PRODUCTS", "RAW", "REJECTED", "Document", "Store", "batches", "open_store"]
 
 Document = dict[str, Any]
 Result = TypeVar("Result")
@@ -40,6 +41,9 @@ VARIABLE = "MONGODB_URI"
 EXAMPLE = "mongodb://user:password@host:27017/catalog?authSource=admin"
 DATABASE = "catalog"
 WAIT = 30
+# What a signal ends the programs with, at once: the driver would say goodbye to a server that does not answer. What the
+# server has acknowledged is in, and there is nothing else.
+FAREWELL = "what is in stays, run it again for the rest"
 START = "docker compose up -d mongodb, or gigogne up mongodb"
 DUPLICATE_KEY = 11000
 LOGIN_FAILED = (18, 11)  # AuthenticationFailed, UserNotFound

@@ -16,9 +16,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
 
-from data.job import JobError, Progress, run
 from data.products import RULES, RejectedError, product
-from data.store import MANIFESTS, PRODUCTS, RAW, REJECTED, Document, Store, batches, open_store
+from data.store import FAREWELL, MANIFESTS, PRODUCTS, RAW, REJECTED, Document, Store, batches, open_store
+from job.errors import JobError
+from job.program import run
+from job.progress import ProgressBar
 
 __all__ = ["main"]
 
@@ -44,7 +46,7 @@ def main() -> None:
 
 def _add(store: Store, manifest: Manifest) -> tuple[int, int]:
     """Add what is missing; return how many listings there are, and how many products were added."""
-    progress = Progress(store.patiently(store[RAW].estimated_document_count), "listings")
+    progress = ProgressBar("listings", store.patiently(store[RAW].estimated_document_count))
     rows = new = 0
 
     def counted(listings: Iterable[Document]) -> Iterator[Document]:
@@ -147,4 +149,4 @@ class Manifest:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, farewell=FAREWELL)

@@ -14,8 +14,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from catalog.text import SPECIFICATION
-from etl.job import JobError, Progress, SettingError, run, size, text, whole_number
 from etl.rows import Row, Tally, cleaner, cores, in_chunks
+from job.errors import JobError, SettingError
+from job.program import run
+from job.progress import ProgressBar, size
+from job.settings import text, whole_number
 
 if TYPE_CHECKING:
     from etl.products import Manifest, Products
@@ -68,7 +71,7 @@ def _write(products: Products, source: Manifest, workers: int, file: BinaryIO) -
     """All cleaned products into the file."""
     from etl import parquet
 
-    tally, progress = Tally(), Progress("cleaning", source.rows)
+    tally, progress = Tally(), ProgressBar("cleaning", source.rows)
     try:
         with cleaner(workers) as each:
             chunks = in_chunks(_counted(products.read(source), progress))
@@ -108,7 +111,7 @@ def _publish(folder: Folder, file: BinaryIO, tally: Tally, source: Manifest) -> 
     )
 
 
-def _counted(rows: Iterator[Row], progress: Progress) -> Iterator[Row]:
+def _counted(rows: Iterator[Row], progress: ProgressBar) -> Iterator[Row]:
     for count, row in enumerate(rows, 1):
         if count % 256 == 0:
             progress.show(count)

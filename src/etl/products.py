@@ -15,8 +15,8 @@ from pymongo import errors
 from pymongo.database import Database
 from pymongo.uri_parser import parse_uri
 
-from etl.job import JobError, SettingError
 from etl.rows import Row
+from job.errors import JobError, SettingError
 
 __all__ = ["Manifest", "Products", "session"]
 

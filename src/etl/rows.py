@@ -20,7 +20,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from catalog.text import clean
-from etl.job import JobError
+from job.errors import JobError
 
 __all__ = ["Cleaner", "Rows", "Tally", "Texts", "clean_texts", "cleaner", "cores", "in_chunks"]
 

@@ -14,7 +14,8 @@ from botocore import exceptions
 from botocore.config import Config
 from botocore.session import get_session
 
-from etl.job import JobError, SettingError, size
+from job.errors import JobError, SettingError
+from job.progress import size
 
 __all__ = ["MANIFEST", "Folder", "open_folder"]
 

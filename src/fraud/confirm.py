@@ -25,9 +25,12 @@ from fraud.database import Address, session
 from fraud.dates import DateError, year_first
 from fraud.fields import FieldError, boolean, trans_num
 from fraud.fields import text as words
-from fraud.job import JobError, Progress, fail, run, text
 from fraud.landing import confirmation_files, sweep, write_whole
 from fraud.tables import CONFIRMATION_FILES, create_tables
+from job.errors import JobError
+from job.program import fail, run
+from job.progress import Heartbeat
+from job.settings import text
 
 __all__ = ["HEADER", "Counts", "main", "take"]
 
@@ -124,7 +127,7 @@ def main() -> None:
     files = [Path(named)] if named else confirmation_files(folder)
     sweep(folder / REJECTED)
     counts, unusable = Counts(), list[UnusableError]()
-    progress = Progress()
+    progress = Heartbeat()
     with session(address, "confirm") as connection:
         create_tables(connection)
         for path in files:

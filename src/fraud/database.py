@@ -11,7 +11,8 @@ from os import environ
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from fraud.job import JobError, SettingError, text
+from job.errors import JobError, SettingError
+from job.settings import text
 
 __all__ = ["VARIABLE", "Address", "session"]
 

@@ -23,13 +23,13 @@ from fraud.drift.sample import REFERENCE, Row, draw, from_csv, highest_scores, s
 from fraud.drift.settings import Settings, latest, looked
 from fraud.drift.verdict import Verdict, look_to_json
 from fraud.features import FEATURES
-from fraud.job import JobError, run
 from fraud.model import Detector, ModelError, read_file
 from fraud.names import ALIAS, FOLDER, MODEL
 from fraud.registered import DETECTOR
-from fraud.storage import Storage
+from job.errors import JobError
+from job.program import run
+from job.storage import Storage
 from registry.champion import Registry, Version
-from registry.errors import RegistryError
 
 __all__ = ["look", "main"]
 
@@ -41,12 +41,7 @@ TOLERANCE = timedelta(hours=6)
 
 def main() -> None:
     """Compare what the environment names, and say what came out."""
-    try:
-        print(look(Settings.read(), Storage(), datetime.now(UTC)))
-    except RegistryError as error:
-        failure = JobError(str(error))
-        failure.exit_code = error.exit_code
-        raise failure from None
+    print(look(Settings.read(), Storage(), datetime.now(UTC)))
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,13 @@ from fraud.confirmations import hold_truth, release_truth
 from fraud.copying import copy_out
 from fraud.database import Address, session
 from fraud.extracts import HEADER, HISTORY_HEADER, history, in_the_future, newest, validated
-from fraud.job import Progress, flag, run, size, text
 from fraud.objects import Objects
 from fraud.snapshot import Extracted, Snapshot
 from fraud.targets import Store, Target, name_of
 from fraud.transactions import TABLE
+from job.program import run
+from job.progress import Heartbeat, size
+from job.settings import flag, text
 
 __all__ = ["main"]
 
@@ -115,7 +117,7 @@ def _stream(
     target.write(header)
     digest = hashlib.sha256(header)
     rows, length = 0, len(header)
-    progress = Progress()
+    progress = Heartbeat()
     copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)
     for count, piece in copy_out(connection, copy.as_bytes(connection)):
         target.write(piece)

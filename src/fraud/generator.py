@@ -16,12 +16,12 @@ from itertools import count
 from typing import Any
 
 from fraud.dates import LAST_YEAR
-from fraud.job import SettingError
 from fraud.scenario.days import DAY, FIRST_DAY, PER_DAY, World
 from fraud.scenario.drift import Drift
 from fraud.scenario.merchants import CATEGORY_NAMES
 from fraud.scenario.purchases import Purchase
 from fraud.scenario.rules import predicted
+from job.errors import SettingError
 
 __all__ = ["TOTAL", "UNCHALLENGED_AFTER", "Event", "Generator", "Truth", "check_range"]
 

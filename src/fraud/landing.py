@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from fraud.job import JobError
+from job.errors import JobError
 
 __all__ = [
     "BATCH_SUFFIX",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fraud.database import Address, session
-from fraud.job import JobError, run
+from job.errors import JobError
+from job.program import run
 
 __all__ = ["main"]
 

@@ -25,11 +25,14 @@ from psycopg import sql
 
 from fraud.confirmations import CONFIRMATIONS, share_truth
 from fraud.database import Address, session
-from fraud.job import JobError, Progress, fail, flag, run, text
 from fraud.landing import batches, sweep, write_whole
 from fraud.rows import pieces
 from fraud.tables import LEDGER, create_tables
 from fraud.transactions import ROW, TABLE
+from job.errors import JobError
+from job.program import fail, run
+from job.progress import Heartbeat
+from job.settings import flag, text
 
 __all__ = ["Counts", "ingest", "main", "prepare"]
 
@@ -194,7 +197,7 @@ def _once(address: Address, folder: Path) -> tuple[Counts, Sequence[UnreadableEr
     """Ingest what has landed; what cannot be read is handed out, after the rest is in."""
     waiting = batches(folder)
     counts, unread = Counts(), list[UnreadableError]()
-    progress = Progress()
+    progress = Heartbeat()
     with session(address, "logger_sql") as connection:
         prepare(connection)
         for batch in waiting:

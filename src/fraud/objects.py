@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fraud.dates import FIRST_YEAR, LAST_YEAR, DateError, within_reach
-from fraud.job import SettingError, text
 from fraud.targets import beside, name_of
+from job.errors import SettingError
+from job.settings import text
 
 __all__ = ["Objects"]
 

@@ -16,12 +16,14 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from fraud.generator import TOTAL, Event, Generator, Truth, check_range
-from fraud.job import Progress, run, text, whole_number
 from fraud.playing.client import Client, RefusedError
 from fraud.playing.health import STATE
 from fraud.playing.lanes import Lane, Outage
 from fraud.playing.position import Position, Stand
 from fraud.scenario.drift import Drift
+from job.program import run
+from job.progress import Heartbeat
+from job.settings import text, whole_number
 
 __all__ = ["Player", "Settings", "main"]
 
@@ -140,7 +142,7 @@ class Player:
         first = self._generator.event(settings.start - 1).at if settings.start else datetime.min
         self._position = Position(settings.state, Stand(self._generator.name, settings.start, first))
         self._client = Client(settings.url, LANES + 1, settings.user, settings.password)
-        self._tally, self._progress = Tally(), Progress()
+        self._tally, self._progress = Tally(), Heartbeat()
         outage = Outage("transactions")
         self._lanes = [Lane(self._score, outage) for _ in range(LANES)]
         self._truths = Lane(self._confirm, Outage("confirmations"))

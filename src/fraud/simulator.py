@@ -20,10 +20,13 @@ from typing import Any
 
 from fraud.csv_lines import Line, lines, wrong_header
 from fraud.generator import Generator, check_range
-from fraud.job import JobError, Progress, run, text, whole_number
 from fraud.landing import BATCH_SUFFIX, CONFIRMATIONS_SUFFIX, sweep, write_whole
 from fraud.scenario.drift import Drift
 from fraud.transactions import FIELDS
+from job.errors import JobError
+from job.program import run
+from job.progress import Heartbeat
+from job.settings import text, whole_number
 
 __all__ = ["main"]
 
@@ -77,7 +80,7 @@ def _write_generated(
 
 def _batches(folder: Path, name: str, records: Iterable[dict[str, Any]], start: int, size: int) -> Iterator[range]:
     """Cut the records into batches, named by their source and their range, and write them."""
-    progress, records, first = Progress(), iter(records), start
+    progress, records, first = Heartbeat(), iter(records), start
     while batch := list(islice(records, size)):
         numbers = range(first, first + len(batch))
         lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in batch)

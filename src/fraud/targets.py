@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from fraud.job import JobError, SettingError
+from job.errors import JobError, SettingError
 
 __all__ = ["FileTarget", "S3Target", "Store", "Target", "beside", "name_of", "part_size"]
 

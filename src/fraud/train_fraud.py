@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 
-from fraud.job import run
 from fraud.training.settings import Settings
-from registry.errors import RegistryError
+from job.program import run
+from job.progress import log_progress
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Train with the settings of the environment, and say what became of it."""
-    settings, begin = Settings.read(), time.monotonic()
-
-    def progress(line: str) -> None:
-        print(f"{time.monotonic() - begin:5.1f} s  {line}", file=sys.stderr, flush=True)
-
+    settings, progress = Settings.read(), log_progress()
     progress(f"training on {settings.data}")
     # One thread, as the fit has. Where nothing is said, scikit-learn looks for cores by programs that an image has not,
     # and complains.
@@ -31,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main, RegistryError)
+    run(main)

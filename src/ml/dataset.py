@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.held_out import is_held_out
-from ml.job import JobError
-from ml.storage import MissingObjectError, Storage
+from job.errors import JobError
+from job.storage import MissingObjectError, Storage
 
 __all__ = ["Examples", "Manifest", "Rows", "Split", "read_manifest", "read_rows", "split"]
 

@@ -25,8 +25,9 @@ from sklearn.svm import LinearSVC
 
 from catalog.classifier import Classifier, Terms
 from catalog.features import BLOCKS, Block
+from job.errors import JobError
+from job.progress import Progress
 from ml.dataset import Examples
-from ml.job import JobError, Progress
 
 __all__ = ["PARAMETERS", "CrossValidation", "fit", "learn"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ml.job import JobError, run
+from job.errors import JobError
+from job.program import run
 from ml.queue import open_queue, stalled_after
 from ml.settings import Settings
 

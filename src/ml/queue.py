@@ -14,7 +14,8 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.schema import SchemaManager
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ml.job import JobError, SettingError, whole_number
+from job.errors import JobError, SettingError
+from job.settings import whole_number
 
 __all__ = [
     "ENDED",

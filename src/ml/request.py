@@ -11,10 +11,11 @@ import argparse
 import sys
 import time
 
-from ml.job import JobError, SettingError, run
+from job.errors import JobError, SettingError
+from job.program import run
+from job.storage import parse
 from ml.queue import ENDED, KINDS, Queue, open_queue
 from ml.settings import Settings
-from ml.storage import parse
 
 __all__ = ["main"]
 

@@ -20,10 +20,13 @@ import numpy.typing as npt
 from catalog.classifier import Classifier, ModelError
 from catalog.names import ALIAS, MODEL
 from catalog.registered import CLASSIFIER
+from job.errors import JobError
+from job.program import run
+from job.progress import Progress, log_progress
+from job.settings import text
+from job.storage import MissingObjectError, Storage, parse
 from ml.dataset import Rows, read_manifest, read_rows
-from ml.job import JobError, Progress, log_progress, run, text
 from ml.settings import DATA, Settings
-from ml.storage import MissingObjectError, Storage, parse
 from registry.model import Registered
 from registry.tracking import Tracking
 

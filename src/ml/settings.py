@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from ml.job import SettingError, flag, text
+from job.errors import SettingError
+from job.settings import flag, text
 
 __all__ = ["Settings"]
 

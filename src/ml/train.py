@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ml.job import log_progress, run
+from job.program import run
+from job.progress import log_progress
 from ml.settings import Settings
 
 __all__ = ["main"]

@@ -12,14 +12,14 @@ from catalog import classifier, features, held_out
 from catalog.classifier import Classifier
 from catalog.features import BLOCKS
 from catalog.registered import CLASSIFIER
+from job.progress import Progress
+from job.storage import Storage
 from ml import dataset, fitting
 from ml.dataset import Manifest, Split, read_manifest, read_rows, split
 from ml.evaluation import evaluate, weighted_f1
 from ml.fitting import PARAMETERS, fit
-from ml.job import Progress
 from ml.recording import describe
 from ml.settings import Settings
-from ml.storage import Storage
 from registry.fingerprint import Fingerprint, config_sha256
 from registry.lock import Database
 from registry.promotion import Comparison

@@ -25,7 +25,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 from procrastinate.retry import BaseRetryStrategy
 
-from ml.job import run
+from job.program import run
 from ml.queue import KINDS, QUEUE, Kind, conninfo, explain, make_app, open_queue, stalled_after
 from ml.settings import Settings
 

@@ -12,16 +12,18 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from catalog.champion import Registry, RegistryError, Version
+from catalog.champion import Registry, Version
 from catalog.classifier import Classifier, ModelError
 from catalog.names import ALIAS, MODEL
+from job.errors import JobError
+from job.program import run
+from job.progress import Progress, log_progress
+from job.storage import Storage
 from monitoring.comparison import prediction_drift, text_drift
-from monitoring.job import JobError, Progress, log_progress, run
 from monitoring.predictions import Current, read_current
 from monitoring.reference import Reference, read_reference
 from monitoring.report import page
 from monitoring.settings import DriftSettings, latest, looked
-from monitoring.storage import Storage
 from monitoring.verdict import Verdict, look_to_json
 
 __all__ = ["look", "main"]
@@ -94,12 +96,10 @@ def compare(
 
 @contextmanager
 def _registry(settings: DriftSettings) -> Iterator[Registry]:
-    """MLflow, whose errors are this program's."""
+    """MLflow; a champion that cannot be read is this program's error."""
     try:
         with closing(Registry(settings.tracking_uri)) as registry:
             yield registry
-    except RegistryError as error:
-        raise JobError(str(error)) from None
     except ModelError as error:
         raise JobError(f"the champion of {MODEL} is damaged: {error}; run train with TRAIN_FORCE=1") from None
 

@@ -6,7 +6,9 @@ from http import HTTPStatus
 
 import urllib3
 
-from monitoring.job import JobError, run, text, whole_number
+from job.errors import JobError
+from job.program import run
+from job.settings import text, whole_number
 
 __all__ = ["main"]
 

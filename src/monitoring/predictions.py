@@ -12,8 +12,8 @@ from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, Op
 from pymongo.uri_parser import parse_uri
 
 from catalog.text import clean
+from job.errors import JobError, SettingError
 from monitoring.comparison import Listing, offer
-from monitoring.job import JobError, SettingError
 
 __all__ = ["Current", "read_current"]
 

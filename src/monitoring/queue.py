@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from monitoring.job import JobError, SettingError
+from job.errors import JobError, SettingError
 
 __all__ = ["STATUSES", "Queue", "conninfo", "read_queue"]
 

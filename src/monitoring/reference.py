@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.held_out import is_held_out
+from job.errors import JobError
+from job.storage import MissingObjectError, Storage
 from monitoring.comparison import Listing, distinct
-from monitoring.job import JobError
-from monitoring.storage import MissingObjectError, Storage
 
 __all__ = ["Reference", "read_reference"]
 

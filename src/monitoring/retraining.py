@@ -13,7 +13,7 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError
 
-from monitoring.job import JobError
+from job.errors import JobError
 
 __all__ = ["Airflow", "AirflowError", "Answer", "Outcome"]
 

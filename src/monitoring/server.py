@@ -15,14 +15,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from job.program import run
+from job.storage import Storage
 from monitoring.alerts import PayloadError, Wish, wanted
-from monitoring.job import run
 from monitoring.metrics import Metrics
 from monitoring.queue import conninfo, read_queue
 from monitoring.retraining import Airflow, AirflowError, Outcome
 from monitoring.settings import MonitorSettings, Project, latest, looked
 from monitoring.source import Reporter, Source
-from monitoring.storage import Storage
 from monitoring.verdict import Latest, read_latest
 
 __all__ = ["Monitor", "main"]

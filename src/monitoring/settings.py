@@ -8,8 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from catalog.names import MODEL
-from monitoring.job import SettingError, text, whole_number
-from monitoring.storage import parse
+from job.errors import SettingError
+from job.settings import text, whole_number
+from job.storage import parse
 
 __all__ = ["CATALOG", "DriftSettings", "MonitorSettings", "Project", "latest", "looked"]
 

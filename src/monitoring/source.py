@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from monitoring.job import JobError
+from job.errors import JobError
 
 __all__ = ["Reporter", "Seen", "Source"]
 

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from catalog.names import MODEL
-from monitoring.job import JobError
-from monitoring.storage import MissingObjectError, Storage
+from job.errors import JobError
+from job.storage import MissingObjectError, Storage
 
 __all__ = ["Latest", "Part", "Verdict", "look_to_json", "read_latest"]
 

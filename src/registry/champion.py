@@ -21,7 +21,8 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError
 from urllib3.exceptions import TimeoutError as TooSlowError
 
-from registry.errors import RegistryError, SettingError
+from job.errors import SettingError
+from registry.errors import RegistryError
 from registry.model import M, RegisteredModel
 
 __all__ = ["Registry", "Version"]

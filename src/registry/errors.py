@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["RegistryError", "SettingError"]
+from job.errors import JobError
+
+__all__ = ["RegistryError"]
 
 
-class RegistryError(Exception):
-    """MLflow, or the PostgreSQL that has the locks, did not give what it was asked for.
-
-    Attributes:
-        exit_code: What a program ends with that fails by it.
-    """
-
-    exit_code = 1
-
-
-class SettingError(RegistryError):
-    """An address is none."""
-
-    exit_code = 2
+class RegistryError(JobError):
+    """MLflow, or the PostgreSQL that has the locks, did not give what it was asked for."""

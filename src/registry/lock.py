@@ -12,12 +12,11 @@ from typing import LiteralString
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from registry.errors import RegistryError, SettingError
+from job.errors import SettingError
+from job.progress import Progress
+from registry.errors import RegistryError
 
-__all__ = ["Database", "Progress", "locked"]
-
-Progress = Callable[[str], None]
-"""Takes a line that says how far the work is."""
+__all__ = ["Database", "locked"]
 
 CONNECT_TIMEOUT = 10
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic
 
-from registry.lock import Database, Progress, locked
+from job.progress import Progress
+from registry.lock import Database, locked
 from registry.model import M, Registered
 from registry.tracking import Tracking
 

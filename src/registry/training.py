@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from job.progress import Progress
 from registry.fingerprint import Fingerprint
-from registry.lock import Database, Progress, locked
+from registry.lock import Database, locked
 from registry.model import M, Registered
 from registry.promotion import DECISION, PROMOTED, WHY, Comparison, decide
 from registry.recording import Trained, record, remove_unfinished

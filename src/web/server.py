@@ -17,9 +17,10 @@ import uvicorn
 from prometheus_client import disable_created_metrics
 from starlette.types import ASGIApp
 
+from job.errors import SettingError
 from web.observing import Draining
 from web.protocol import Protocol
-from web.settings import ServerSettings, SettingError
+from web.settings import ServerSettings
 
 __all__ = ["Server", "allow_connections", "listen", "prepare", "serve"]
 

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["ServerSettings", "SettingError", "number", "text"]
+from job.errors import SettingError
+from job.settings import number, text
+
+__all__ = ["ServerSettings"]
 
 ORIGIN = re.compile(r"https?://[^/?#\s*@]+")
-
-
-class SettingError(Exception):
-    """An environment variable has a value that cannot be used: one line that says what, and what to do."""
-
-
-def text(name: str, default: str = "") -> str:
-    """The variable's value without surrounding blanks; an empty one counts as not set."""
-    return os.environ.get(name, "").strip() or default
-
-
-def number(name: str, default: float, *, least: float, most: float = 1e9, whole: bool = False) -> float:
-    """The variable as a number between two others.
-
-    Raises:
-        SettingError: It is none.
-    """
-    value = text(name, str(default))
-    kind = "whole number" if whole else "number"
-    try:
-        found = float(int(value)) if whole else float(value)
-    except ValueError:
-        raise SettingError(f"{name}={value!r} is not a {kind}") from None
-    if not least <= found <= most:
-        raise SettingError(f"{name}={value} is not possible: write a {kind} from {least:g} to {most:g}")
-    return found
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from web.settings import SettingError
+from job.errors import SettingError
 
 __all__ = ["Users", "hash_password", "main"]
 

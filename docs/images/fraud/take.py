@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[2] / "src"))
 
-from fraud.storage import Storage  # noqa: E402
+from job.storage import Storage  # noqa: E402
 
 MODEL = "fraud-detector"
 MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")

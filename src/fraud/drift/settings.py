@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fraud.database import Address
-from fraud.job import text, whole_number
-from fraud.storage import parse
+from job.settings import text, whole_number
+from job.storage import parse
 
 __all__ = ["Settings", "latest", "looked"]
 

@@ -11,7 +11,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from fraud.generator import Truth
-from fraud.job import SettingError
+from job.errors import SettingError
 
 __all__ = ["AwayError", "Client", "RefusedError"]
 

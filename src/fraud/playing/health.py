@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from fraud.job import text
+from job.settings import text
 
 __all__ = ["STATE", "main"]
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from threading import Lock
 
-from fraud.job import SettingError
 from fraud.landing import write_whole
+from job.errors import SettingError
 
 __all__ = ["Position", "Stand"]
 

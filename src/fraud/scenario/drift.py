@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass, field
 from datetime import date
 
-from fraud.job import SettingError
 from fraud.places import CATEGORIES
+from job.errors import SettingError
 
 __all__ = ["Drift", "Factors"]
 

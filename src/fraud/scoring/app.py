@@ -10,13 +10,13 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp
 
 from fraud.database import Address
-from fraud.job import JobError
 from fraud.scoring import routes
 from fraud.scoring.history import ConflictError, HistoryError
 from fraud.scoring.metrics import Metrics
 from fraud.scoring.scorer import Scorer, UnavailableError
 from fraud.scoring.segments import SegmentError
 from fraud.transactions import COLUMNS, RejectedError
+from job.errors import JobError
 from web import documentation, problems
 from web.auth import Auth
 from web.observing import Draining

@@ -8,11 +8,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from fraud.features import Transaction
-from fraud.job import JobError
 from fraud.scoring.history import History, HistoryError
 from fraud.scoring.metrics import Metrics
 from fraud.scoring.said import Said, transaction
 from fraud.scoring.segments import segments
+from job.errors import JobError
 
 __all__ = ["Handover"]
 

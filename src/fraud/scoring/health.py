@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from fraud.scoring.settings import PORT, PREFIX
+from job.errors import SettingError
 from web import health
-from web.settings import ServerSettings, SettingError
+from web.settings import ServerSettings
 
 __all__ = ["main"]
 

@@ -15,11 +15,11 @@ from psycopg.rows import args_row
 
 from fraud.database import Address
 from fraud.features import WINDOW, Transaction
-from fraud.job import JobError
 from fraud.scoring.metrics import Metrics
 from fraud.scoring.said import Said
 from fraud.tables import LEDGER, create_tables
 from fraud.transactions import COLUMN_TYPES, COLUMNS, TABLE
+from job.errors import JobError
 
 __all__ = ["CONNECTIONS", "ConflictError", "History", "HistoryError"]
 

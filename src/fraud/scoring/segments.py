@@ -18,8 +18,8 @@ from queue import Empty, SimpleQueue
 
 from filelock import FileLock, Timeout
 
-from fraud.job import JobError, SettingError
 from fraud.landing import BATCH_SUFFIX, sync_folder
+from job.errors import JobError, SettingError
 
 __all__ = ["SegmentError", "Segments", "claim", "recover", "segments"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import sys
 
-from fraud.job import JobError
 from fraud.scoring.app import create_app
 from fraud.scoring.handover import Handover
 from fraud.scoring.history import History
@@ -17,14 +16,13 @@ from fraud.scoring.model import Champion, Thresholds
 from fraud.scoring.scorer import Scorer
 from fraud.scoring.segments import Segments, claim, recover
 from fraud.scoring.settings import Settings
-from registry.errors import RegistryError
+from job.errors import JobError
 from web.auth import Auth
 from web.guard import guard
 from web.limits import Rate
 from web.observing import Draining
 from web.server import listen, prepare
 from web.server import serve as answer
-from web.settings import SettingError
 
 __all__ = ["main"]
 
@@ -36,9 +34,9 @@ def main() -> int:
     prepare()
     try:
         serve(Settings.read())
-    except (SettingError, RegistryError, JobError) as error:
+    except JobError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1 if getattr(error, "exit_code", 2) == 1 else 2
+        return error.exit_code
     return 0
 
 

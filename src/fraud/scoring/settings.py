@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fraud.database import Address
-from web.settings import ServerSettings, number, text
+from job.settings import number, text
+from web.settings import ServerSettings
 
 __all__ = ["Settings"]
 

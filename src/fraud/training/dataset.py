@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from fraud.drift.sample import DAYS, Featured
 from fraud.features import FEATURES, Transaction, features_of
-from fraud.job import JobError
+from job.errors import JobError
 
 __all__ = ["LATER", "LEAST_HELD_OUT", "LEAST_TRAINING", "Examples", "Split", "is_held_out", "ripe_until", "split"]
 

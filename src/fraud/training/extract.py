@@ -17,8 +17,8 @@ from datetime import datetime
 from typing import Any
 
 from fraud.features import Transaction
-from fraud.job import JobError
-from fraud.storage import MissingObjectError, Storage
+from job.errors import JobError
+from job.storage import MissingObjectError, Storage
 
 __all__ = ["HISTORY", "Extract", "State", "fetch"]
 

@@ -17,9 +17,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
-from fraud.job import JobError
 from fraud.model import Detector, Trees
 from fraud.training.dataset import Examples
+from job.errors import JobError
 
 __all__ = ["PARAMETERS", "Fitted", "best_threshold", "calibrate", "detector_of", "fit", "forest"]
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from fraud.database import Address
-from fraud.job import SettingError, flag, text
 from fraud.objects import Objects
-from fraud.storage import parse
+from job.errors import SettingError
+from job.settings import flag, text
+from job.storage import parse
 
 __all__ = ["Settings"]
 

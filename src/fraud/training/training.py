@@ -6,7 +6,7 @@ tags (`registry.training`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from fraud.drift.sample import DAYS, REFERENCE, make_reference, to_csv
 from fraud.features import FEATURES
 from fraud.model import Detector
 from fraud.registered import DETECTOR
-from fraud.storage import Storage
 from fraud.training import dataset, fitting
 from fraud.training.dataset import Examples, Split, is_held_out, split
 from fraud.training.evaluation import Evaluation, average_precision, evaluate
@@ -26,6 +25,8 @@ from fraud.training.extract import Extract, fetch
 from fraud.training.fitting import PARAMETERS, fit
 from fraud.training.report import write_report
 from fraud.training.settings import Settings
+from job.progress import Progress
+from job.storage import Storage
 from registry.fingerprint import Fingerprint, config_sha256
 from registry.lock import Database
 from registry.package import Package
@@ -37,7 +38,6 @@ from registry.training import train as train_once
 
 __all__ = ["train"]
 
-Progress = Callable[[str], None]
 MAKERS = (dataset, features, fitting, model, sample)
 LIBRARIES = ("numpy", "scikit-learn", "scipy")
 

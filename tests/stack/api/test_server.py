@@ -21,7 +21,7 @@ from tests.stack.conftest import ESCAPED, Run
 
 from api.settings import Settings
 from catalog.classifier import Classifier
-from web.settings import SettingError
+from job.errors import SettingError
 
 Two = tuple[Classifier, Classifier]
 CLIENTS = 8

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog.champion import Registry, RegistryError, Version
+from catalog.champion import Registry, Version
 from catalog.classifier import FILES, ModelError
+from registry.errors import RegistryError
 
 Answer = tuple[int, bytes]
 VERSION = {"version": "3", "run_id": "r", "creation_timestamp": 1_700_000_000_000, "tags": [{"key": "a", "value": "b"}]}

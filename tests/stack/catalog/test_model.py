@@ -12,10 +12,10 @@ import pytest
 from catalog.classifier import Classifier, ModelError
 from catalog.features import Block
 from catalog.held_out import is_held_out
+from job.errors import JobError
 from ml.dataset import Examples, Rows, split
 from ml.evaluation import evaluate, weighted_f1
 from ml.fitting import fit
-from ml.job import JobError
 
 TITLES = {
     10: "roman livre poche histoire auteur tome collection lecture",

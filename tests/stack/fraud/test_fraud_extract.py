@@ -12,10 +12,10 @@ import pytest
 from tests.stack.conftest import S3
 
 from fraud.generator import Event, Generator
-from fraud.job import JobError
-from fraud.storage import Storage
 from fraud.training import extract
 from fraud.training.extract import fetch
+from job.errors import JobError
+from job.storage import Storage
 
 from .scenes import objects
 from .transactions import transaction

@@ -9,10 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from fraud.features import CATEGORIES, FEATURES
-from fraud.job import JobError
 from fraud.training.dataset import Examples
 from fraud.training.evaluation import average_precision, cost, evaluate, resampled
 from fraud.training.fitting import Fitted, best_threshold, calibrate, fit
+from job.errors import JobError
 
 
 def cards(count: int, seed: int = 0, per_card: int = 20, share: float = 0.02) -> Examples:

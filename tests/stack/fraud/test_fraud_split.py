@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fraud.features import FEATURES, Transaction, features_of
-from fraud.job import JobError
 from fraud.training.dataset import LATER, Split, is_held_out, ripe_until, split
+from job.errors import JobError
 
 from .scenes import known, simulated
 from .transactions import transaction

@@ -18,13 +18,13 @@ from scipy.stats import chi2_contingency, ks_2samp
 from sklearn.metrics import average_precision_score
 
 from fraud.generator import UNCHALLENGED_AFTER, Event, Generator
-from fraud.job import SettingError
 from fraud.scenario.days import DAY, PER_DAY
 from fraud.scenario.drift import Drift
 from fraud.scenario.oracle import Oracle
 from fraud.scenario.patterns import FRAUD_RATE
 from fraud.scenario.purchases import Purchase
 from fraud.scenario.rules import predicted
+from job.errors import SettingError
 
 BEGIN = datetime(2025, 1, 1)
 DAYS = 24

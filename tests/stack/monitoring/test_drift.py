@@ -28,13 +28,13 @@ from catalog.classifier import Classifier
 from catalog.held_out import is_held_out
 from catalog.text import clean
 from data.generator import Generator
+from job.errors import JobError, SettingError
+from job.storage import Storage
 from ml.dataset import Rows, split
 from ml.fitting import fit
 from monitoring.comparison import distinct
 from monitoring.drift import look
-from monitoring.job import JobError, SettingError
 from monitoring.settings import DriftSettings
-from monitoring.storage import Storage
 
 LEARNED = range(1_000)
 Prediction = dict[str, Any]

@@ -24,8 +24,8 @@ from tests.stack.monitoring.watched import AWAY, TOKEN, Monitor, payload, runnin
 
 from fraud.drift import comparison
 from fraud.drift import verdict as fraud_verdict
+from job.errors import SettingError
 from ml.queue import open_queue
-from monitoring.job import SettingError
 from monitoring.metrics import Metrics
 from monitoring.queue import Queue
 from monitoring.server import Monitor as Server

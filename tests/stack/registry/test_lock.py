@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from tests.stack.conftest import ESCAPED
 
-from registry.errors import RegistryError, SettingError
+from job.errors import JobError, SettingError
+from registry.errors import RegistryError
 from registry.lock import Database, locked
 
 
@@ -24,10 +25,10 @@ def nobody(line: str) -> None:
         ("postgresql://user:secret-7@127.0.0.1:9/db", RegistryError, "and is FRAUD_DATABASE_URI right?"),
     ],
 )
-def test_the_variable_that_is_wrong_is_named(uri: str, kind: type[RegistryError], said: str) -> None:
+def test_the_variable_that_is_wrong_is_named(uri: str, kind: type[JobError], said: str) -> None:
     """That of the program which asks, with the exit code of its kind, and without the password."""
     database = Database(uri, "FRAUD_DATABASE_URI", "train_fraud")
-    with pytest.raises(RegistryError) as refused, locked(database, "a lock", nobody):
+    with pytest.raises(JobError) as refused, locked(database, "a lock", nobody):
         pass
     assert type(refused.value) is kind and refused.value.exit_code == (2 if kind is SettingError else 1)
     assert said in str(refused.value) and "secret-7" not in f"{refused.value} {database}"

@@ -21,10 +21,10 @@ from fastapi import Depends, FastAPI
 from tests.conftest import REPOSITORY
 from tests.stack.conftest import environment
 
+from job.errors import SettingError
 from web import users as users_module
 from web.auth import Auth
 from web.problems import add_handlers
-from web.settings import SettingError
 from web.users import Users, hash_password
 
 KEY = "k" * 32

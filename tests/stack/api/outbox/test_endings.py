@@ -19,7 +19,7 @@ from tests.stack.api.outbox.conftest import NOBODY, Document, Open, numbers, unt
 from tests.stack.conftest import environment
 
 from catalog.classifier import Classifier
-from web.settings import SettingError
+from job.errors import SettingError
 
 # Puts numbered documents until SIGTERM, or until it is killed. It says how many it has put: when the first thousand are
 # saved, and in the end.

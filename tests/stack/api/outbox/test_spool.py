@@ -13,7 +13,7 @@ from tests.stack.api.outbox.conftest import NOBODY, Open
 
 from api.outbox import Bound
 from api.spool import Spool
-from web.settings import SettingError
+from job.errors import SettingError
 
 
 def _a_file(spool: Path) -> None:

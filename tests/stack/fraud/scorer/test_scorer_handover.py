@@ -12,7 +12,6 @@ import pytest
 from tests.stack.fraud.scorer.conftest import record, series
 
 from fraud.database import Address
-from fraud.job import JobError
 from fraud.model import Detector
 from fraud.scoring import handover as handover_module
 from fraud.scoring.handover import Handover
@@ -22,6 +21,7 @@ from fraud.scoring.model import Champion, Model, Thresholds
 from fraud.scoring.said import Said, read, transaction
 from fraud.scoring.scorer import Scorer, UnavailableError
 from fraud.scoring.segments import Segments
+from job.errors import JobError
 
 NOWHERE = Address("host=127.0.0.1 port=9", "", "nobody", "127.0.0.1:9", "none")
 

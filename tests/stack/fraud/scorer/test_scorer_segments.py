@@ -13,12 +13,12 @@ import pytest
 from tests.stack.fraud.scorer.conftest import record
 
 from fraud import rows
-from fraud.job import JobError, SettingError
 from fraud.landing import batches, sweep
 from fraud.scoring import segments as segments_module
 from fraud.scoring.said import Said, read
 from fraud.scoring.segments import SegmentError, Segments, claim, recover
 from fraud.transactions import RejectedError, parse
+from job.errors import JobError, SettingError
 
 
 def run(folder: Path, *groups: list[bytes]) -> tuple[list[str], list[Path]]:

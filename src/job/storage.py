@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fraud.job import JobError, SettingError
+from job.errors import JobError, SettingError
 
 __all__ = ["MissingObjectError", "Storage", "parse"]
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 5, 60
 MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "404"})
 REFUSED = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403"})
 
@@ -30,16 +29,24 @@ def parse(address: str) -> tuple[str, str]:
 
 
 class Storage:
-    """The S3 that the ``AWS_*`` variables name."""
+    """The S3 that the ``AWS_*`` variables name.
 
-    def __init__(self) -> None:
+    Args:
+        patience: Seconds that a connection, and then each part of an answer, may take.
+        tries: How often something is asked for.
+
+    Raises:
+        SettingError: They name none.
+    """
+
+    def __init__(self, patience: float = 60.0, tries: int = 3) -> None:
         import botocore.session
         from botocore.config import Config
 
         config = Config(
-            connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-            retries={"mode": "standard", "total_max_attempts": 3},
+            connect_timeout=min(patience, 5.0),
+            read_timeout=patience,
+            retries={"mode": "standard", "total_max_attempts": tries},
             # SeaweedFS and others know no trailing checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
