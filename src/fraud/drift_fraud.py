@@ -18,10 +18,10 @@ import numpy as np
 
 from fraud.drift.comparison import Values, alarm_drift, value_drift
 from fraud.drift.current import MOST, Current, read_current
-from fraud.drift.report import page
+from fraud.drift.report import report
 from fraud.drift.sample import REFERENCE, Row, draw, from_csv, highest_scores, scored_rows, span
-from fraud.drift.settings import Settings, latest, looked
-from fraud.drift.verdict import Verdict, look_to_json
+from fraud.drift.settings import Settings
+from fraud.drift.verdict import TransactionVerdict
 from fraud.features import FEATURES
 from fraud.model import Detector, ModelError, read_file
 from fraud.names import ALIAS, FOLDER, MODEL
@@ -67,7 +67,7 @@ def look(settings: Settings, storage: Storage, now: datetime) -> str:
         champion = _load(registry, version)
     said = _compared(settings, storage, now, champion)
     # Last: who fails has not looked.
-    storage.put(looked(settings.target), look_to_json(now), "application/json")
+    settings.folder.write_look(storage, now)
     return said
 
 
@@ -93,17 +93,12 @@ def _compared(settings: Settings, storage: Storage, now: datetime, champion: Cha
     sample = _sampled(champion.detector, current)
     if why := _too_short(champion.reference, current) or _too_few(settings.least, champion.reference, sample):
         return f"no verdict: {why}"
-    folder = f"{settings.target}/{now:%Y%m%dT%H%M%SZ}"
-    verdict = compare(champion, sample, current.newest, f"{folder}/report.html", now)
-    report = page(verdict, champion.detector, champion.reference, sample)
-    storage.put(verdict.report, report, "text/html; charset=utf-8")
-    storage.put(f"{folder}/drift.json", verdict.to_json(), "application/json")
-    # It points at what is whole.
-    storage.put(latest(settings.target), verdict.to_json(), "application/json")
-    return verdict.line()
+    verdict = compare(champion, sample, current.newest, settings.folder.report(now), now)
+    settings.folder.write(storage, verdict, report(verdict, champion.detector, champion.reference, sample))
+    return verdict.line(f"cards until {verdict.until}")
 
 
-def compare(champion: Champion, current: list[Row], until: datetime, where: str, now: datetime) -> Verdict:
+def compare(champion: Champion, current: list[Row], until: datetime, where: str, now: datetime) -> TransactionVerdict:
     """The verdict on the transactions until then; `where` its report will be."""
     reference, scored = champion.reference, scored_rows(champion.reference)
     data = value_drift(*(_values(rows, [row.features for row in rows]) for rows in (reference, current)))
@@ -113,7 +108,7 @@ def compare(champion: Champion, current: list[Row], until: datetime, where: str,
     moved = dict(sorted(zip(FEATURES, data, strict=True), key=lambda each: -each[1].times))
     parts = {"data": next(iter(moved.values())), "score": score, "alarms": alarms}
     rows = {"reference": len(highest_scores(reference)), "current": len(highest_scores(current))}
-    return Verdict(now, champion.version, until, rows, parts, moved, where)
+    return TransactionVerdict(now, MODEL, champion.version, rows, parts, where, until, moved)
 
 
 def _values(rows: list[Row], values: Sequence[Sequence[float]]) -> Values:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.verdict import Part
+from drift.verdict import Part
 
 __all__ = ["LEVEL", "Listing", "TextDrift", "distinct", "offer", "prediction_drift", "text_drift"]
 

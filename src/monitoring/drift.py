@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from catalog.champion import Registry, Version
 from catalog.classifier import Classifier, ModelError
 from catalog.names import ALIAS, MODEL
+from drift.verdict import Verdict
 from job.errors import JobError
 from job.program import run
 from job.progress import Progress, log_progress
@@ -22,9 +23,8 @@ from job.storage import Storage
 from monitoring.comparison import prediction_drift, text_drift
 from monitoring.predictions import Current, read_current
 from monitoring.reference import Reference, read_reference
-from monitoring.report import page
-from monitoring.settings import DriftSettings, latest, looked
-from monitoring.verdict import Verdict, look_to_json
+from monitoring.report import report
+from monitoring.settings import DriftSettings
 
 __all__ = ["look", "main"]
 
@@ -49,7 +49,7 @@ def look(settings: DriftSettings, storage: Storage, now: datetime, progress: Pro
             return f"nothing to compare: no version of {MODEL} has the alias {ALIAS!r}; run train first"
         said = _compared(settings, storage, now, progress, registry, version)
     # Last: who fails has not looked.
-    storage.put(looked(settings.target), look_to_json(now), "application/json")
+    settings.folder.write_look(storage, now)
     return said
 
 
@@ -70,14 +70,10 @@ def _compared(
         held_out = f"{len(reference.held_out)} of the listings of its training were held out of it"
         return f"no verdict: {held_out}, {LEAST_HELD_OUT} are the least; train on more"
     classifier = registry.load(version)
-    folder = f"{settings.target}/{now:%Y%m%dT%H%M%SZ}"
     reference = replace(reference, listings=reference.listings[: settings.rows])
-    verdict, report = compare(version, classifier, reference, current, f"{folder}/report.html", now)
-    storage.put(verdict.report, report, "text/html; charset=utf-8")
-    storage.put(f"{folder}/drift.json", verdict.to_json(), "application/json")
-    # It points at what is whole.
-    storage.put(latest(settings.target), verdict.to_json(), "application/json")
-    return verdict.line()
+    verdict, page = compare(version, classifier, reference, current, settings.folder.report(now), now)
+    settings.folder.write(storage, verdict, page)
+    return verdict.line("listings")
 
 
 def compare(
@@ -90,8 +86,8 @@ def compare(
     texts = text_drift(reference.listings, listings)
     parts = {"text": texts.part, "prediction": prediction_drift(codes, answers)}
     rows = {"reference": len(reference.listings), "current": len(listings)}
-    verdict = Verdict(now, version.number, rows, parts, where)
-    return verdict, page(verdict, texts, codes, answers)
+    verdict = Verdict(now, MODEL, version.number, rows, parts, where)
+    return verdict, report(verdict, texts, codes, answers)
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from prometheus_client import CollectorRegistry, Counter, PlatformCollector, Pro
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from drift.folder import Latest
 from monitoring.queue import Queue
 from monitoring.retraining import Outcome
 from monitoring.settings import CATALOG
 from monitoring.source import Source
-from monitoring.verdict import Latest
 
 __all__ = ["Metrics"]
 

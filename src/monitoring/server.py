@@ -21,9 +21,8 @@ from monitoring.alerts import PayloadError, Wish, wanted
 from monitoring.metrics import Metrics
 from monitoring.queue import conninfo, read_queue
 from monitoring.retraining import Airflow, AirflowError, Outcome
-from monitoring.settings import MonitorSettings, Project, latest, looked
+from monitoring.settings import MonitorSettings, Project
 from monitoring.source import Reporter, Source
-from monitoring.verdict import Latest, read_latest
 
 __all__ = ["Monitor", "main"]
 
@@ -49,7 +48,9 @@ class Monitor:
         storage = Storage(STORAGE_PATIENCE, tries=1)
         every, keep = settings.poll, settings.poll * KEPT_LOOKS
         drift = {
-            each.name: Source(each.prefixed("drift"), partial(_verdict, storage, each), every, keep)
+            each.name: Source(
+                each.prefixed("drift"), partial(each.folder.read_latest, storage, each.model), every, keep
+            )
             for each in settings.projects
         }
         queue = Source("queue", partial(read_queue, conninfo(settings.database_uri)), every, keep)
@@ -144,10 +145,6 @@ class Trainer:
         new = dead not in self._dead
         self._dead.add(dead)
         return new
-
-
-def _verdict(storage: Storage, project: Project) -> Latest:
-    return read_latest(storage, latest(project.target), looked(project.target), project.model)
 
 
 async def _body(request: Request) -> bytes | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from catalog.names import MODEL
+from drift.folder import Folder
 from job.errors import SettingError
 from job.settings import text, whole_number
 from job.storage import parse
 
-__all__ = ["CATALOG", "DriftSettings", "MonitorSettings", "Project", "latest", "looked"]
+__all__ = ["CATALOG", "DriftSettings", "MonitorSettings", "Project"]
 
 # The project that alerts are about which name none.
 CATALOG = "catalog"
@@ -33,7 +34,7 @@ class DriftSettings:
     tracking_uri: str = field(repr=False)
     mongodb_uri: str = field(repr=False)
     training_data: str
-    target: str
+    folder: Folder
     rows: int
     hours: int
     least: int
@@ -53,13 +54,12 @@ class DriftSettings:
             _http("MLFLOW_TRACKING_URI", MLFLOW),
             mongodb,
             text("TRAINING_DATA", DATA),
-            text("DRIFT_TARGET", TARGET).rstrip("/"),
+            Folder.read("DRIFT_TARGET", TARGET),
             whole_number("DRIFT_ROWS", 2000, least=least),
             whole_number("DRIFT_HOURS", 24, least=1),
             least,
         )
         parse(made.training_data)
-        parse(latest(made.target))
         return made
 
 
@@ -70,14 +70,14 @@ class Project:
     Attributes:
         name: What its metrics begin with, and its alerts' label `project`.
         model: The name of its model in MLflow.
-        target: The folder on S3 where its drift job writes.
+        folder: Where its drift job writes.
         dag: The DAG that trains its model anew.
         setting: The variable that says so.
     """
 
     name: str
     model: str
-    target: str
+    folder: Folder
     dag: str
     setting: str
 
@@ -86,15 +86,13 @@ class Project:
         return what if self.name == CATALOG else f"{self.name} {what}"
 
     @classmethod
-    def read(cls, name: str, model: str, target: tuple[str, str], dag: str) -> Project:
+    def read(cls, name: str, model: str, folder: tuple[str, str], dag: str) -> Project:
         """What the environment says of it: by a variable and its default, and by a variable alone.
 
         Raises:
             SettingError: The folder is none.
         """
-        made = cls(name, model, text(*target).rstrip("/"), text(dag, name), dag)
-        parse(latest(made.target))
-        return made
+        return cls(name, model, Folder.read(*folder), text(dag, name), dag)
 
 
 @dataclass(frozen=True)
@@ -134,16 +132,6 @@ class MonitorSettings:
             text("AIRFLOW_PASSWORD", "admin"),
             whole_number("RETRAIN_PAUSE", 3600),
         )
-
-
-def latest(target: str) -> str:
-    """The address of the newest verdict under a folder of S3."""
-    return f"{target}/latest.json"
-
-
-def looked(target: str) -> str:
-    """The address of what says when somebody looked last, with or without a verdict."""
-    return f"{target}/looked.json"
 
 
 def _http(name: str, default: str) -> str:

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LEVEL", "Part", "Values", "alarm_drift", "value_drift"]
+from drift.verdict import Part
+
+__all__ = ["LEVEL", "Values", "alarm_drift", "value_drift"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,31 +31,6 @@ LEAST_MOVED, LEAST_TIMES = 0.05, 1.5
 DRAWS, SEED = 1_999, 7
 # Dealings are counted in so many parts, which bounds the memory.
 PARTS = 40
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one comparison says.
-
-    Attributes:
-        score: How much the samples differ.
-        threshold: What the score must pass to count.
-        p_value: How often chance alone gives such a score, or a higher one.
-    """
-
-    score: float
-    threshold: float
-    p_value: float
-
-    @property
-    def detected(self) -> bool:
-        """Whether it is drift."""
-        return self.score > self.threshold
-
-    @property
-    def times(self) -> float:
-        """The score as a multiple of the threshold."""
-        return self.score / self.threshold
 
 
 @dataclass(frozen=True)

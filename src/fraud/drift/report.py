@@ -1,9 +1,9 @@
-"""The verdict as a page: one file without scripts, that needs no network."""
+"""The verdict as a page."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import pairwise
 from string import Template
@@ -11,13 +11,13 @@ from string import Template
 import numpy as np
 import numpy.typing as npt
 
-from fraud.drift.comparison import Part
+from drift.page import bars, page, table_of
 from fraud.drift.sample import Row, highest_scores, scored_rows
-from fraud.drift.verdict import Verdict
+from fraud.drift.verdict import TransactionVerdict
 from fraud.features import FEATURES
 from fraud.model import Detector
 
-__all__ = ["page"]
+__all__ = ["report"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,36 +37,10 @@ EXPLAINED = {
         "How many times as many cards, or as few, have an alarm in a week (Fisher's exact test).",
     ),
 }
-PAGE = Template("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Drift of the card transactions, $at</title>
-<style>
-:root { color-scheme: light dark; --reference: #7a8aa0; --current: #d2691e; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; vertical-align: top; border-bottom: 1px solid #8884; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.drift { color: var(--current); font-weight: 700; }
-.bar { display: block; height: .5rem; min-width: 1px; margin: .2rem 0; }
-.reference { background: var(--reference); } .current { background: var(--current); }
-.key { display: inline-block; width: .8rem; height: .8rem; }
-small { opacity: .75; }
-.wide { overflow-x: auto; }
-</style>
-</head>
-<body>
-<h1>Drift of the card transactions</h1>
-<p>$at. Model version $version. $current cards of the week until $until against $reference cards of the last week that
+BODY = Template("""\
+Model version $version. $current cards of the week until $until against $reference cards of the last week that
 the model knew when it was made. Of each card, a few transactions.</p>
-<table>
-<tr><th>Part</th><th>Verdict</th><th class="number">Score</th><th class="number">Threshold</th>
-<th class="number">By chance</th></tr>
 $parts
-</table>
 <p><span class="key reference"></span> reference &nbsp; <span class="key current"></span> now</p>
 <h2>Features</h2>
 <p>The middle value, and the quarters around it; last, of how many transactions a feature has nothing to say.</p>
@@ -83,16 +57,14 @@ $drawn
 <p>An alarm is a score of $limit or more. Of $scored cards that the champion has not learned from, $before had one in
 the reference's week; of $current cards $now have one now.</p>
 $scores
-<p><small>A score counts as drift above its threshold, which chance passes once in a thousand looks at equal samples of
-these sizes, and which is not below what is worth a retraining. The thresholds of the features allow for their number:
-chance passes any of them once in a thousand looks. A card's transactions stay together when chance is counted: what
-one card does again and again is no drift.</small></p>
-</body>
-</html>
 """)
+NOTE = (
+    "The thresholds of the features allow for their number: chance passes any of them once in a thousand looks. "
+    "A card's transactions stay together when chance is counted: what one card does again and again is no drift."
+)
 
 
-def page(verdict: Verdict, detector: Detector, reference: Sequence[Row], current: Sequence[Row]) -> bytes:
+def report(verdict: TransactionVerdict, detector: Detector, reference: Sequence[Row], current: Sequence[Row]) -> bytes:
     """The page; it names no card."""
     scored = scored_rows(reference)
     columns = {
@@ -101,13 +73,12 @@ def page(verdict: Verdict, detector: Detector, reference: Sequence[Row], current
     }
     alarms = (detector.is_fraud(np.array(highest_scores(rows))).sum() for rows in (scored, current))
     before, now = (f"{int(count):,}" for count in alarms)
-    return PAGE.substitute(
-        at=f"{verdict.at:%Y-%m-%d %H:%M:%S} UTC",
+    body = BODY.substitute(
         version=verdict.version,
         until=f"{verdict.until:%Y-%m-%d %H:%M}",
         reference=f"{verdict.rows['reference']:,}",
         current=f"{verdict.rows['current']:,}",
-        parts="\n".join(_part(name, part) for name, part in verdict.parts.items()),
+        parts=table_of(verdict.parts, EXPLAINED),
         features="\n".join(_feature(verdict, name, *both) for name, both in columns.items()),
         drawn="\n".join(f"<h3>{escape(name)}</h3>\n{_bands(*columns[name])}" for name in list(columns)[:DRAWN]),
         limit=_short(detector.threshold),
@@ -115,25 +86,15 @@ def page(verdict: Verdict, detector: Detector, reference: Sequence[Row], current
         before=before,
         now=now,
         scores=_table(_shares(SCORES, *(np.array([row.score for row in rows]) for rows in (scored, current)))),
-    ).encode()
+    )
+    return page("Drift of the card transactions", verdict.at, body, NOTE)
 
 
 def _column(rows: Sequence[Row], place: int) -> Floats:
     return np.array([row.features[place] for row in rows])
 
 
-def _part(name: str, part: Part) -> str:
-    title, explained = EXPLAINED[name]
-    said = '<span class="drift">drift</span>' if part.detected else "no drift"
-    numbers = "".join(f'<td class="number">{each:.3f}</td>' for each in (part.score, part.threshold))
-    chance = "&lt; 0.001" if part.p_value < 0.001 else f"{part.p_value:.3f}"
-    return (
-        f'<tr><td><b>{title}</b><br><small>{explained}</small></td><td>{said}</td>{numbers}<td class="number">'
-        f"{chance}</td></tr>"
-    )
-
-
-def _feature(verdict: Verdict, name: str, before: Floats, now: Floats) -> str:
+def _feature(verdict: TransactionVerdict, name: str, before: Floats, now: Floats) -> str:
     """A row: how far it has moved, and its quartiles."""
     part = verdict.moved[name]
     moved = f'<span class="drift">{part.score:.3f}</span>' if part.detected else f"{part.score:.3f}"
@@ -179,17 +140,7 @@ def _table(shares: Iterator[tuple[str, float, float]]) -> str:
     """Bands as bars."""
     rows = list(shares)
     highest = max(max(both) for _, *both in rows) or 1.0
-    lines = [_band(name, {"reference": before, "current": now}, highest) for name, before, now in rows]
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
-
-
-def _band(name: str, shares: Mapping[str, float], highest: float) -> str:
-    bars = "".join(
-        f'<span class="bar {kind}" style="width: {100 * share / highest:.1f}%"></span>'
-        for kind, share in shares.items()
-    )
-    numbers = "".join(f'<td class="number">{share:.1%}</td>' for share in shares.values())
-    return f'<tr><td style="width: 30%">{name}</td><td style="width: 45%">{bars}</td>{numbers}</tr>'
+    return "<table>\n" + "\n".join(bars(*row, highest) for row in rows) + "\n</table>"
 
 
 def _short(number: float) -> str:

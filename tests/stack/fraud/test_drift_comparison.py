@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tests.stack.fraud.transactions import transaction
 
-from fraud.drift.comparison import LEVEL, Part, Values, alarm_drift, value_drift
+from drift.verdict import Part
+from fraud.drift.comparison import LEVEL, Values, alarm_drift, value_drift
 from fraud.drift.current import MOST, Current
 from fraud.drift.sample import DAYS, Row, draw, highest_scores, make_reference, scored_rows, span
 from fraud.features import FEATURES, Transaction, features_of

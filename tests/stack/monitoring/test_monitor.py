@@ -22,16 +22,18 @@ from tests.stack.conftest import S3, Run
 from tests.stack.monitoring.conftest import eventually
 from tests.stack.monitoring.watched import AWAY, TOKEN, Monitor, payload, running
 
-from fraud.drift import comparison
-from fraud.drift import verdict as fraud_verdict
+from catalog.names import MODEL
+from drift.folder import Folder, Latest
+from drift.verdict import Part, Verdict
+from fraud.drift.verdict import TransactionVerdict
 from job.errors import SettingError
+from job.storage import Storage
 from ml.queue import open_queue
 from monitoring.metrics import Metrics
 from monitoring.queue import Queue
 from monitoring.server import Monitor as Server
 from monitoring.settings import MonitorSettings
 from monitoring.source import Source
-from monitoring.verdict import Latest, Part, Verdict, look_to_json
 
 Watch = Callable[..., Monitor]
 
@@ -61,6 +63,13 @@ class Sources:
         client.put_object(Bucket=bucket, Key=f"{self.folder}/{name}", Body=body)
         client.close()
 
+    def look(self, at: datetime, bucket: str = "catalog") -> None:
+        """Write that a drift job looked, as it does."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.s3.environment.items():
+                patch.setenv(name, value)
+            Folder(f"s3://{bucket}/{self.folder}").write_look(Storage(), at)
+
 
 @pytest.fixture
 def sources(s3: S3, postgres_url: str) -> Sources:
@@ -89,11 +98,11 @@ def test_what_it_shows(sources: Sources, watch: Watch) -> None:
     assert len(queued) == 9 and set(queued.values()) == {0}
     now = datetime.now(UTC).replace(microsecond=0)
     parts = {"text": Part(0.7, 0.55, 0.0001), "prediction": Part(0.08, 0.1, 0.4)}
-    sources.put(Verdict(now, 3, {"reference": 1900, "current": 450}, parts, "s3://catalog/x").to_json())
+    sources.put(Verdict(now, MODEL, 3, {"reference": 1900, "current": 450}, parts, "s3://catalog/x").to_json())
     with open_queue(sources.database) as queue:
         queue.add("train", {})
         queue.add("score", {})
-    sources.put(look_to_json(now + timedelta(hours=1)), "looked.json")
+    sources.look(now + timedelta(hours=1))
     seen = monitor.shows("catalog_drift_last_look_timestamp_seconds", now.timestamp() + 3600)
     assert (seen["catalog_drift_model_version"], seen["catalog_drift_last_run_timestamp_seconds"]) == (
         3,
@@ -130,12 +139,14 @@ def test_what_it_shows_of_the_fraud_project(sources: Sources, watch: Watch) -> N
     assert seen["fraud_drift_last_run_timestamp_seconds"] == seen["fraud_drift_last_look_timestamp_seconds"] == 0
     assert 'fraud_monitor_up{source="queue"}' not in seen
     now = datetime.now(UTC).replace(microsecond=0)
-    part = comparison.Part(0.17, 0.07, 0.0005)
-    parts = {"data": part, "score": comparison.Part(0.01, 0.05, 0.7), "alarms": comparison.Part(1.1, 2.5, 0.8)}
+    part = Part(0.17, 0.07, 0.0005)
+    parts = {"data": part, "score": Part(0.01, 0.05, 0.7), "alarms": Part(1.1, 2.5, 0.8)}
     rows, until = {"reference": 998, "current": 997}, datetime(2025, 2, 20, 23, 59)
-    said = fraud_verdict.Verdict(now, 4, until, rows, parts, {"amount": part}, "s3://fraud-detection-2-bucket/x")
+    said = TransactionVerdict(
+        now, "fraud-detector", 4, rows, parts, "s3://fraud-detection-2-bucket/x", until, {"amount": part}
+    )
     sources.put(said.to_json(), bucket="fraud-detection-2-bucket")
-    sources.put(fraud_verdict.look_to_json(now), "looked.json", bucket="fraud-detection-2-bucket")
+    sources.look(now, bucket="fraud-detection-2-bucket")
     seen = monitor.shows("fraud_drift_last_look_timestamp_seconds", now.timestamp())
     assert (seen["fraud_drift_model_version"], seen["fraud_drift_last_run_timestamp_seconds"]) == (4, now.timestamp())
     assert [seen[f'fraud_drift_detected{{part="{name}",version="4"}}'] for name in parts] == [1, 0, 0]
@@ -153,7 +164,7 @@ def test_what_it_shows_of_the_fraud_project(sources: Sources, watch: Watch) -> N
 
 def test_what_is_away(sources: Sources, watch: Watch) -> None:
     """A source that is cut off is down, its values are left out in the end, and come back; the other's stay."""
-    sources.put(Verdict(datetime.now(UTC), 3, {"current": 450}, {"text": Part(0.7, 0.55, 0)}, "").to_json())
+    sources.put(Verdict(datetime.now(UTC), MODEL, 3, {"current": 450}, {"text": Part(0.7, 0.55, 0)}, "").to_json())
     began = time.time()
     relay = Relay(sources.s3.endpoint.removeprefix("http://"), cut_after=6_000)
     monitor = watch(AWS_ENDPOINT_URL=f"http://{relay.address}")
@@ -196,7 +207,7 @@ def test_a_scrape_never_waits(watch: Watch) -> None:
 def test_a_look_that_never_ends() -> None:
     """Its source is down, and what was found before is left out; both are back when it has ended after all."""
     hangs, goes_on = threading.Event(), threading.Event()
-    verdict = Verdict(datetime.now(UTC), 3, {"current": 450}, {"text": Part(0.7, 0.55, 0)}, "")
+    verdict = Verdict(datetime.now(UTC), MODEL, 3, {"current": 450}, {"text": Part(0.7, 0.55, 0)}, "")
 
     def read() -> Latest:
         if hangs.is_set():
