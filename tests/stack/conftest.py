@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uv
 from tests.conftest import REPOSITORY, free_port, healthy
 
 SOURCES = REPOSITORY / "src"
@@ -179,3 +180,20 @@ def mongodb_address() -> Iterator[str]:
     """The address of a MongoDB, one for a session."""
     with kept_up("docker-compose-db.yml", "mongodb") as at:
         yield at["mongodb"]
+
+
+@pytest.fixture(scope="session")
+def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Makes the environment of a dependency group, as the image of that group has it; returns its Python."""
+
+    def make(group: str) -> str:
+        folder = tmp_path_factory.mktemp(group)
+        program = uv.find_uv_bin()
+        subprocess.run([program, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
+        python = folder / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        # Byte code is written by the first run, of what it imports: all of it would take half a minute.
+        command = [program, "pip", "install", "--quiet", "--python", str(python), "--group", group]
+        subprocess.run(command, cwd=REPOSITORY, check=True)
+        return str(python)
+
+    return make

@@ -31,7 +31,7 @@ class Relay:
         self.reached, self._mended = threading.Event(), threading.Event()
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
-        self._passed = 0
+        self.passed = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def mend(self) -> None:
@@ -61,8 +61,8 @@ class Relay:
         with suppress(OSError):
             while data := one.recv(65_536):
                 with self._lock:
-                    self._passed += len(data)
-                    if 0 <= self._limit < self._passed:
+                    self.passed += len(data)
+                    if 0 <= self._limit < self.passed:
                         self.reached.set()
                 if self.reached.is_set() and not self._mended.is_set():
                     if self._cuts:

@@ -9,23 +9,20 @@ import json
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
-from tests.stack.catalog.conftest import Relay
 from tests.stack.conftest import S3, Run, environment
 from tests.stack.fraud.conftest import new_database
 from tests.stack.fraud.transactions import transaction
-from tests.stack.monitoring.standin import StandIn, standing_in
+from tests.stack.monitoring.looking import Registry, World, ends_at_sigterm, is_whole_or_not_there
+from tests.stack.monitoring.standin import standing_in
 
 from fraud.drift.sample import REFERENCE, Featured, Row, from_csv, make_reference, to_csv
 from fraud.drift.settings import Settings
@@ -76,82 +73,31 @@ def made() -> Made:
 
 
 @dataclass
-class Registry:
-    """What the stand-in for MLflow says: the champion's version, and its files."""
+class Transactions(World):
+    """Transactions in PostgreSQL, and what the job is told of them."""
 
-    files: dict[str, bytes]
-    promoted: bool = True
-
-    def answer(self, method: str, path: str) -> tuple[int, bytes]:
-        """As MLflow's REST API does."""
-        if "/mlflow-artifacts/" in path:
-            return 200, self.files[path.rpartition("/")[2]]
-        if "get-download-uri" in path:
-            return 200, b'{"artifact_uri": "mlflow-artifacts:/1/models/m-1/artifacts"}'
-        if not self.promoted:
-            return 404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'
-        said = {"version": "4", "run_id": "r", "creation_timestamp": 1_700_000_000_000, "tags": []}
-        return 200, json.dumps({"model_version": said}).encode()
-
-
-@dataclass
-class World:
-    """All that a look needs: transactions in PostgreSQL, a registry, S3; and the job itself."""
-
-    s3: S3
     database: str
-    registry: Registry
-    mlflow: StandIn
     least: int = 200
-    folder: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:10]}")
+
+    MODULE, BUCKET = "drift_fraud", "fraud-detection-2-bucket"
 
     @property
-    def settings(self) -> dict[str, str]:
-        """The variables of the job."""
+    def own_settings(self) -> dict[str, str]:
+        """The variables that this project's job has."""
         return {
-            **self.s3.environment,
-            "MLFLOW_TRACKING_URI": self.mlflow.address,
             "LOGGER_SQL_URI": self.database,
-            "DRIFT_FRAUD_TARGET": f"s3://{self.s3.bucket}/{self.folder}",
+            "DRIFT_FRAUD_TARGET": f"s3://{self.BUCKET}/{self.target}",
             "DRIFT_FRAUD_LEAST": str(self.least),
         }
 
-    def look(self, **variables: str) -> str:
-        """A look, without a process of its own: what it says on stdout.
-
-        Raises:
-            JobError: What it says on stderr.
-        """
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in {**self.settings, **variables}.items():
-                patch.setenv(name, value)
-            return look(Settings.read(), Storage(), datetime.now(UTC))
+    def looks(self) -> str:
+        """A look by the settings of this process."""
+        return look(Settings.read(), Storage(), datetime.now(UTC))
 
     def execute(self, statement: str) -> None:
         """Change the database."""
         with psycopg.connect(self.database, autocommit=True) as connection:
             connection.execute(statement.encode())
-
-    def put(self, name: str, body: bytes) -> None:
-        """Write an object."""
-        client = self.s3.client()
-        client.put_object(Bucket=self.s3.bucket, Key=f"{self.folder}/{name}", Body=body)
-        client.close()
-
-    def objects(self) -> dict[str, bytes]:
-        """What the job has written, by name under its folder."""
-        client, prefix = self.s3.client(), f"{self.folder}/"
-        keys = [
-            each["Key"] for each in client.list_objects_v2(Bucket=self.s3.bucket, Prefix=prefix).get("Contents", [])
-        ]
-        found = {key: client.get_object(Bucket=self.s3.bucket, Key=key)["Body"].read() for key in keys}
-        client.close()
-        return {key.removeprefix(prefix): body for key, body in found.items()}
-
-    def latest(self) -> dict[str, Any]:
-        """The newest verdict."""
-        found: dict[str, Any] = json.loads(self.objects()["latest.json"])
-        return found
 
 
 def logged(database: str, folder: Path, start: int, stop: int, drift: str = "") -> None:
@@ -171,11 +117,11 @@ def known(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def world(s3: S3, postgres_url: str, known: str, made: Made) -> Iterator[World]:
+def world(s3: S3, postgres_url: str, known: str, made: Made) -> Iterator[Transactions]:
     """A champion, version 4, and no transaction since it was made."""
-    registry = Registry(made.files())
+    registry = Registry(made.files(), 4)
     with standing_in(registry.answer) as mlflow, new_database(postgres_url, known.rpartition("/")[2]) as database:
-        yield World(s3, database, registry, mlflow)
+        yield Transactions(s3, registry, mlflow, database)
 
 
 @pytest.fixture(scope="module")
@@ -189,14 +135,14 @@ def few(postgres_url: str, known: str, made: Made) -> Iterator[tuple[str, dict[s
 
 
 @pytest.fixture
-def small(s3: S3, postgres_url: str, few: tuple[str, dict[str, bytes]]) -> Iterator[World]:
+def small(s3: S3, postgres_url: str, few: tuple[str, dict[str, bytes]]) -> Iterator[Transactions]:
     """The same world with a few cards, for what does not depend on how many there are."""
-    registry = Registry(dict(few[1]))
+    registry = Registry(dict(few[1]), 4)
     with standing_in(registry.answer) as mlflow, new_database(postgres_url, few[0].rpartition("/")[2]) as database:
-        yield World(s3, database, registry, mlflow, least=100)
+        yield Transactions(s3, registry, mlflow, database, least=100)
 
 
-def test_what_the_model_was_made_for(world: World) -> None:
+def test_what_the_model_was_made_for(world: Transactions) -> None:
     """The very transactions of its reference are the very sample: nothing has moved by anything.
 
     One of a clock that runs a century ahead makes them no older.
@@ -215,7 +161,7 @@ def test_what_the_model_was_made_for(world: World) -> None:
     assert not any(part["detected"] for part in verdict["parts"].values()) and said.count("no drift") == 3
 
 
-def test_a_week_like_any_other(world: World, tmp_path: Path) -> None:
+def test_a_week_like_any_other(world: Transactions, tmp_path: Path) -> None:
     """No drift; report and verdict are in a folder of their own, what points at them beside it, and the look."""
     logged(world.database, tmp_path, KNOWN, NOW)
     said, verdict, objects = world.look(), world.latest(), world.objects()
@@ -237,7 +183,7 @@ def test_a_week_like_any_other(world: World, tmp_path: Path) -> None:
     )
 
 
-def test_a_week_in_which_the_world_has_shifted(world: World, tmp_path: Path) -> None:
+def test_a_week_in_which_the_world_has_shifted(world: Transactions, tmp_path: Path) -> None:
     """It is told of what moved, by name, and of the alarms."""
     logged(world.database, tmp_path, KNOWN, NOW, SHIFT)
     said, verdict = world.look(), world.latest()
@@ -249,9 +195,9 @@ def test_a_week_in_which_the_world_has_shifted(world: World, tmp_path: Path) -> 
     assert '<span class="drift">drift</span>' in report and "<h3>amount" in report
 
 
-def test_too_little_to_judge_by(small: World) -> None:
+def test_too_little_to_judge_by(small: Transactions) -> None:
     """It says what is missing, and writes no verdict, but that there was a look; without a champion not even that."""
-    small.put("latest.json", b"the one before")
+    small.put_verdict(b"the one before")
     assert "cards are too few, 5000 are the least (DRIFT_FRAUD_LEAST)" in small.look(DRIFT_FRAUD_LEAST="5000")
     small.execute("DELETE FROM fraud_detection_2_table WHERE trans_date_trans_time < '2025-01-02'")
     said = small.look()
@@ -261,7 +207,7 @@ def test_too_little_to_judge_by(small: World) -> None:
     objects = small.objects()
     assert datetime.fromisoformat(json.loads(objects.pop("looked.json"))["at"]) <= datetime.now(UTC)
     assert objects == {"latest.json": b"the one before"}
-    small.put("looked.json", b"before")
+    small.put_verdict(b"before", "looked.json")
     small.registry.promoted = False
     assert "nothing to compare: no version of fraud-detector has the alias" in small.look()
     assert small.objects()["looked.json"] == b"before"
@@ -275,7 +221,7 @@ def test_too_little_to_judge_by(small: World) -> None:
         ("detector.json", b"{}", "is damaged"),
     ],
 )
-def test_a_package_that_is_damaged(small: World, name: str, body: bytes, said: str) -> None:
+def test_a_package_that_is_damaged(small: Transactions, name: str, body: bytes, said: str) -> None:
     """One line says so, and what to do; nothing is written."""
     small.registry.files[name] = body
     with pytest.raises(JobError, match="version 4 of fraud-detector is damaged") as failed:
@@ -292,9 +238,9 @@ def test_a_package_that_is_damaged(small: World, name: str, body: bytes, said: s
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "cannot reach S3 at http://127.0.0.1:9"),
     ],
 )
-def test_a_server_is_away(small: World, variable: str, value: str, said: str) -> None:
+def test_a_server_is_away(small: Transactions, variable: str, value: str, said: str) -> None:
     """One line says which and what to do, without its password; the verdict before stands."""
-    small.put("latest.json", b"the one before")
+    small.put_verdict(b"the one before")
     with pytest.raises(JobError) as failed:
         small.look(**{variable: value})
     assert said in str(failed.value) and "secret-7" not in str(failed.value)
@@ -330,39 +276,18 @@ def test_how_it_fails(run: Run) -> None:
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
 
 
-def test_a_verdict_is_whole_or_not_there(small: World) -> None:
-    """S3 goes away while the report is written, and while the last object is: what is pointed at is always whole."""
-    server = small.s3.endpoint.removeprefix("http://")
-    with closing(Relay(server)) as whole:
-        small.look(AWS_ENDPOINT_URL=f"http://{whole.address}")
-    before = small.latest()
+def test_a_verdict_is_whole_or_not_there(small: Transactions) -> None:
+    """S3 goes away while the report is written, and while the last object is; a second look says the same."""
     small.look()
+    before = small.latest()
+    is_whole_or_not_there(small, (20_000, 3_000, 700))
     again = small.latest()
-    assert (again["parts"], again["moved"]) == (
-        before["parts"],
-        before["moved"],
-    )
-    before = again
-    for left in (20_000, 3_000, 700):
-        with closing(Relay(server, cut_after=whole._passed - left)) as relay:
-            with pytest.raises(JobError, match="cannot reach S3"):
-                small.look(AWS_ENDPOINT_URL=f"http://{relay.address}")
-            assert relay.reached.is_set()
-        objects, now = small.objects(), small.latest()
-        assert now["report"].removeprefix(f"s3://{small.s3.bucket}/{small.folder}/") in objects
-        assert left < 20_000 or now == before
+    assert (again["parts"], again["moved"]) == (before["parts"], before["moved"])
 
 
-def test_sigterm_ends_it(small: World, start: Callable[..., subprocess.Popen[str]]) -> None:
-    """Within seconds, with exit code 143, in the middle of an answer that does not come."""
-    hanging = Relay(small.s3.endpoint.removeprefix("http://"), hold_after=0)
-    job = start("drift_fraud", **{**small.settings, "AWS_ENDPOINT_URL": f"http://{hanging.address}"})
-    assert hanging.reached.wait(60)
-    job.terminate()
-    assert job.wait(10) == 143
-    hanging.mend()
-    hanging.close()
-    assert small.objects() == {}
+def test_sigterm_ends_it(small: Transactions, start: Callable[..., subprocess.Popen[str]]) -> None:
+    """While S3 does not answer."""
+    ends_at_sigterm(small, start)
 
 
 def test_a_sample_is_read_as_it_was_written() -> None:

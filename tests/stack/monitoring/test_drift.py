@@ -11,18 +11,17 @@ import re
 import subprocess
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from tests.stack.catalog.conftest import Relay
 from tests.stack.catalog.ml.conftest import Listing, parquet
 from tests.stack.conftest import ESCAPED, S3, Run
-from tests.stack.monitoring.standin import StandIn, standing_in
+from tests.stack.monitoring.looking import Registry, World, ends_at_sigterm, is_whole_or_not_there
+from tests.stack.monitoring.standin import standing_in
 
 from catalog.classifier import Classifier
 from catalog.held_out import is_held_out
@@ -41,93 +40,40 @@ Prediction = dict[str, Any]
 
 
 @dataclass
-class Registry:
-    """What the stand-in for MLflow says: the champion's version, what it learned from, and its files."""
+class Listings(World):
+    """Cleaned listings on S3, predictions in MongoDB, and what the job is told of them."""
 
-    files: dict[str, bytes]
-    version: int = 3
-    sha256: str = ""
-    promoted: bool = True
-
-    def answer(self, method: str, path: str) -> tuple[int, bytes]:
-        """As MLflow's REST API does."""
-        if "/mlflow-artifacts/" in path:
-            return 200, self.files[path.rpartition("/")[2]]
-        if "get-download-uri" in path:
-            return 200, b'{"artifact_uri": "mlflow-artifacts:/1/models/m-1/artifacts"}'
-        if not self.promoted:
-            return 404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'
-        tags = [{"key": "data_sha256", "value": self.sha256}]
-        said = {"version": str(self.version), "run_id": "r", "creation_timestamp": 1_700_000_000_000, "tags": tags}
-        return 200, json.dumps({"model_version": said}).encode()
-
-
-@dataclass
-class World:
-    """All that a look needs: cleaned listings on S3, a registry, predictions in MongoDB; and the job itself."""
-
-    s3: S3
     mongodb_uri: str
-    registry: Registry
-    mlflow: StandIn
     run: Run
-    folder: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:10]}")
+
+    MODULE, BUCKET = "monitoring.drift", "catalog"
 
     @property
-    def settings(self) -> dict[str, str]:
-        """The variables of the job."""
+    def own_settings(self) -> dict[str, str]:
+        """The variables that this project's job has."""
         return {
-            **self.s3.environment,
-            "MLFLOW_TRACKING_URI": self.mlflow.address,
             "MONGODB_URI": self.mongodb_uri,
-            "TRAINING_DATA": f"s3://catalog/{self.folder}/clean/manifest.json",
-            "DRIFT_TARGET": f"s3://catalog/{self.folder}/drift",
+            "TRAINING_DATA": f"s3://{self.BUCKET}/{self.folder}/clean/manifest.json",
+            "DRIFT_TARGET": f"s3://{self.BUCKET}/{self.target}",
         }
+
+    def looks(self) -> str:
+        """A look by the settings of this process."""
+        return look(DriftSettings.read(), Storage(), datetime.now(UTC), lambda line: None)
 
     def job(self, **variables: object) -> subprocess.CompletedProcess[str]:
         """Run the job to its end."""
-        return self.run("monitoring.drift", **{**self.settings, **variables})
-
-    def look(self, **variables: str) -> str:
-        """The same without a process of its own: what it says on stdout.
-
-        Raises:
-            JobError: What it says on stderr.
-        """
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in {**self.settings, **variables}.items():
-                patch.setenv(name, value)
-            return look(DriftSettings.read(), Storage(), datetime.now(UTC), lambda line: None)
+        return self.run(self.MODULE, **{**self.settings, **variables})
 
     def clean(self, listings: list[Listing]) -> str:
         """Write listings as cleaning does; the hash of their file."""
         body = parquet(listings)
         sha256 = hashlib.sha256(body).hexdigest()
         key = f"{self.folder}/clean/products-{sha256[:16]}.parquet"
-        manifest = {"rows_out": len(listings), "sha256": sha256, "object": f"s3://catalog/{key}"}
+        manifest = {"rows_out": len(listings), "sha256": sha256, "object": f"s3://{self.BUCKET}/{key}"}
         self.put(key, body)
         self.put(f"{self.folder}/clean/manifest.json", json.dumps(manifest).encode())
         return sha256
-
-    def put(self, key: str, body: bytes) -> None:
-        """Write an object."""
-        client = self.s3.client()
-        client.put_object(Bucket="catalog", Key=key, Body=body)
-        client.close()
-
-    def objects(self) -> dict[str, bytes]:
-        """What the job has written, by name under its folder."""
-        client = self.s3.client()
-        prefix = f"{self.folder}/drift/"
-        keys = [each["Key"] for each in client.list_objects_v2(Bucket="catalog", Prefix=prefix).get("Contents", [])]
-        found = {key: client.get_object(Bucket="catalog", Key=key)["Body"].read() for key in keys}
-        client.close()
-        return {key.removeprefix(prefix): body for key, body in found.items()}
-
-    def latest(self) -> dict[str, Any]:
-        """The newest verdict."""
-        found: dict[str, Any] = json.loads(self.objects()["latest.json"])
-        return found
 
     def predicted(self, predictions: Iterable[Prediction]) -> None:
         """Write predictions as the API does."""
@@ -179,17 +125,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def world(s3: S3, mongodb_address: str, files: dict[str, bytes], run: Run) -> Iterator[World]:
+def world(s3: S3, mongodb_address: str, files: dict[str, bytes], run: Run) -> Iterator[Listings]:
     """A champion, version 3, and what it learned from; nobody has asked it anything."""
-    registry = Registry(files)
+    registry = Registry(files, 3)
     uri = f"mongodb://admin:{ESCAPED}@{mongodb_address}/t{uuid.uuid4().hex[:12]}?authSource=admin"
     with standing_in(registry.answer) as mlflow:
-        made = World(s3, uri, registry, mlflow, run)
+        made = Listings(s3, registry, mlflow, uri, run)
         registry.sha256 = made.clean([generated(number) for number in LEARNED])
         yield made
 
 
-def test_more_of_the_same(world: World) -> None:
+def test_more_of_the_same(world: Listings) -> None:
     """Listings like those of the training: no drift; report, verdict and what points at them are on S3, and whole."""
     world.predicted(prediction(number) for number in range(2_000, 2_600))
     done = world.job()
@@ -208,7 +154,7 @@ def test_more_of_the_same(world: World) -> None:
     assert done.stdout.count("no drift") == 2 and verdict["report"] in done.stdout
 
 
-def test_something_else(world: World) -> None:
+def test_something_else(world: Listings) -> None:
     """Another alphabet and other answers: both drift, the report says how; a second look says the same."""
     world.predicted(shouting(number) for number in range(2_000, 2_500))
     assert world.look().count("DRIFT") == 2
@@ -221,7 +167,7 @@ def test_something_else(world: World) -> None:
     assert world.latest()["parts"] == verdict["parts"]
 
 
-def test_what_counts(world: World) -> None:
+def test_what_counts(world: Listings) -> None:
     """Predictions of the champion's version, of the last hours, each listing once; the newest where there are many."""
     own = range(2_000, 2_300)
     world.predicted(prediction(number) for number in own)
@@ -239,12 +185,12 @@ def test_what_counts(world: World) -> None:
     assert world.latest()["rows"] == {"current": 250, "reference": 250}
 
 
-def test_too_little_to_judge_by(world: World) -> None:
+def test_too_little_to_judge_by(world: Listings) -> None:
     """Few rows give no verdict, and the one before stands, but there was a look; without a champion there is none."""
     world.predicted(prediction(number) for number in range(2_000, 2_400))
     world.look()
     before = world.objects()
-    world.put(f"{world.folder}/drift/looked.json", b"before")
+    world.put_verdict(b"before", "looked.json")
     world.registry.version = 4
     assert "no verdict: 0 different listings are too few" in world.look()
     world.registry.version = 3
@@ -258,13 +204,13 @@ def test_too_little_to_judge_by(world: World) -> None:
     assert datetime.fromisoformat(json.loads(found.pop("looked.json"))["at"]) <= datetime.now(UTC)
     del before["looked.json"]
     assert found == before
-    world.put(f"{world.folder}/drift/looked.json", b"before")
+    world.put_verdict(b"before", "looked.json")
     world.registry.promoted = False
     assert "nothing to compare" in world.look()
     assert world.objects() == {**before, "looked.json": b"before"}
 
 
-def test_the_champion_learned_from_an_earlier_file(world: World) -> None:
+def test_the_champion_learned_from_an_earlier_file(world: Listings) -> None:
     """What was cleaned since then does not count: the champion's own rows are found beside it, or missed by name."""
     world.predicted(prediction(number) for number in range(2_000, 2_400))
     world.clean([generated(number, seed=5) for number in range(300)])
@@ -293,10 +239,10 @@ def test_the_champion_learned_from_an_earlier_file(world: World) -> None:
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "cannot reach S3 at http://127.0.0.1:9"),
     ],
 )
-def test_a_server_is_away(world: World, variable: str, value: str, said: str) -> None:
+def test_a_server_is_away(world: Listings, variable: str, value: str, said: str) -> None:
     """One line says which and what to do, without its password; the verdict before stands."""
     world.predicted(prediction(number) for number in range(2_000, 2_300))
-    world.put(f"{world.folder}/drift/latest.json", b"the one before")
+    world.put_verdict(b"the one before")
     with pytest.raises(JobError) as failed:
         world.look(**{variable: value})
     assert said in str(failed.value) and "secret-7" not in str(failed.value)
@@ -315,7 +261,7 @@ def test_a_server_is_away(world: World, variable: str, value: str, said: str) ->
         ("TRAINING_DATA", "/data/clean"),
     ],
 )
-def test_settings_that_cannot_be(world: World, variable: str, value: str) -> None:
+def test_settings_that_cannot_be(world: Listings, variable: str, value: str) -> None:
     """They are refused before anything is asked for, in one line that names the variable, and quotes no password."""
     with pytest.raises(SettingError) as refused:
         world.look(**{variable: value})
@@ -332,32 +278,13 @@ def test_how_it_fails(run: Run) -> None:
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
 
 
-def test_a_verdict_is_whole_or_not_there(world: World) -> None:
-    """S3 goes away while the report is written, and while the last object is: what is pointed at is always whole."""
+def test_a_verdict_is_whole_or_not_there(world: Listings) -> None:
+    """S3 goes away in the middle of the report, of what points at it, and of what says that there was a look."""
     world.predicted(prediction(number) for number in range(2_000, 2_300))
-    server = world.s3.endpoint.removeprefix("http://")
-    with closing(Relay(server)) as whole:
-        world.look(AWS_ENDPOINT_URL=f"http://{whole.address}")
-    before = world.latest()
-    # In the middle of the report, of what points at it, and of what says that there was a look.
-    for left in (9_000, 2_000, 700):
-        with closing(Relay(server, cut_after=whole._passed - left)) as relay:
-            with pytest.raises(JobError, match="cannot reach S3"):
-                world.look(AWS_ENDPOINT_URL=f"http://{relay.address}")
-            assert relay.reached.is_set()
-        objects, now = world.objects(), world.latest()
-        assert now["report"].removeprefix(f"s3://catalog/{world.folder}/drift/") in objects
-        assert left < 9_000 or now == before
+    is_whole_or_not_there(world, (9_000, 2_000, 700))
 
 
-def test_sigterm_ends_it(world: World, start: Callable[..., subprocess.Popen[str]]) -> None:
-    """Within seconds, with exit code 143, in the middle of an answer that does not come."""
-    hanging = Relay(world.s3.endpoint.removeprefix("http://"), hold_after=0)
+def test_sigterm_ends_it(world: Listings, start: Callable[..., subprocess.Popen[str]]) -> None:
+    """While S3 does not answer."""
     world.predicted(prediction(number) for number in range(2_000, 2_300))
-    job = start("monitoring.drift", **{**world.settings, "AWS_ENDPOINT_URL": f"http://{hanging.address}"})
-    assert hanging.reached.wait(60)
-    job.terminate()
-    assert job.wait(10) == 143
-    hanging.mend()
-    hanging.close()
-    assert world.objects() == {}
+    ends_at_sigterm(world, start)

@@ -22,7 +22,7 @@ from tests.stack.conftest import ESCAPED, PASSWORD
 
 from catalog.champion import Registry
 
-from .conftest import MODEL, Listing, Stack, parquet
+from .conftest import Listing, Stack, parquet
 
 REPORT = {"confusion_matrix.png", "data_manifest.json", "model_card.md", "per_class.json", "per_class_f1.png"}
 NOWHERE = "127.0.0.1:9"
@@ -168,7 +168,7 @@ def test_a_damaged_version_without_a_decision_is_trained_anew(stack: Stack, list
     """Its trainer was killed before the decision, and its files changed: another version takes its place."""
     stack.put(listings)
     assert stack.train().returncode == 0
-    stack.ask("model-versions/delete-tag", {"name": MODEL, "version": "1", "key": "promotion"}, method="DELETE")
+    stack.ask("model-versions/delete-tag", {"name": Stack.MODEL, "version": "1", "key": "promotion"}, method="DELETE")
     for key in stack.keys("mlflow", ""):
         if key.endswith("weights.npz"):
             stack.put_object(key, b"not these", bucket="mlflow")
@@ -184,7 +184,7 @@ def test_the_run_of_a_version_that_a_person_deleted_stays(stack: Stack, listings
     stack.put(listings)
     assert stack.train().returncode == 0
     (before,) = stack.runs()
-    stack.ask("model-versions/delete", {"name": MODEL, "version": "1"}, method="DELETE")
+    stack.ask("model-versions/delete", {"name": Stack.MODEL, "version": "1"}, method="DELETE")
     assert stack.train().returncode == 0
     assert before["info"]["run_id"] in {run["info"]["run_id"] for run in stack.runs()} and len(stack.runs()) == 2
 

@@ -27,7 +27,7 @@ from fraud.training.dataset import is_held_out, split
 from fraud.training.evaluation import average_precision
 from registry.champion import Registry
 
-from .conftest import BUCKET, Stack, misled
+from .conftest import Stack, misled
 
 REPORT = {"cost.png", "data_state.json", "importance.png", "model_card.md", "precision_recall.png", "reliability.png"}
 NOWHERE = "127.0.0.1:9"
@@ -161,7 +161,7 @@ def test_too_few_frauds_make_no_model(stack: Stack, events: list[Event], truth: 
         ("AWS_ENDPOINT_URL", f"http://{NOWHERE}", "cannot reach S3 at http://127.0.0.1:9"),
         ("MLFLOW_TRACKING_URI", f"http://user:{ESCAPED}@{NOWHERE}", "MLflow at http://127.0.0.1:9: no answer"),
         ("LOGGER_SQL_URI", f"postgresql://postgres:{ESCAPED}@{NOWHERE}/mlops", "cannot reach PostgreSQL on 127.0.0.1"),
-        ("TRAIN_FRAUD_DATA", f"s3://{BUCKET}/nothing/validated.json", "run extractor_sql first"),
+        ("TRAIN_FRAUD_DATA", f"s3://{Stack.BUCKET}/nothing/validated.json", "run extractor_sql first"),
     ],
 )
 def test_what_is_missing_is_named(
@@ -179,7 +179,7 @@ def test_what_is_missing_is_named(
         ("FRAUD_REVIEW_COST", "free", "FRAUD_REVIEW_COST='free' is not a number"),
         ("FRAUD_REVIEW_COST", "0", "FRAUD_REVIEW_COST=0 cannot be what a review costs"),
         ("FRAUD_REVIEW_COST", "nan", "FRAUD_REVIEW_COST=nan cannot be what a review costs"),
-        ("TRAIN_FRAUD_DATA", f"s3://{BUCKET}/data/validated.csv", "names no state of an extract"),
+        ("TRAIN_FRAUD_DATA", f"s3://{Stack.BUCKET}/data/validated.csv", "names no state of an extract"),
         ("TRAIN_FRAUD_DATA", "validated.json", "names no object on S3"),
         ("MLFLOW_TRACKING_URI", "mlruns", "MLFLOW_TRACKING_URI is not the address of an MLflow server"),
         ("LOGGER_SQL_URI", f"mysql://{ESCAPED}", "LOGGER_SQL_URI does not begin with postgresql://"),
