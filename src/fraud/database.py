@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from os import environ
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from job.errors import JobError, SettingError
+from job.postgres import EXAMPLE, first_line, malformed, parts_of
 from job.settings import text
 
 __all__ = ["VARIABLE", "Address", "session"]
 
 VARIABLE = "LOGGER_SQL_URI"
 """What names the database."""
-EXAMPLE = "postgresql://user:password@host:5432/database"
 # SQLAlchemy's spelling names a driver after the scheme; `postgres://` is what hosting companies hand out.
 SCHEME = re.compile(r"postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 CONNECT_TIMEOUT = 10
@@ -44,13 +44,9 @@ class Address:
             raise SettingError(f"{VARIABLE} is not set: write {VARIABLE}={EXAMPLE}")
         if not SCHEME.match(uri):
             raise SettingError(f"{VARIABLE} does not begin with postgresql://: write {VARIABLE}={EXAMPLE}")
-        try:
-            parts = conninfo_to_dict(SCHEME.sub("postgresql://", uri, count=1))
-        except psycopg.Error:
-            # libpq's own message may quote a part of the password: say nothing of what it read.
-            raise SettingError(_malformed()) from None
+        parts = parts_of(SCHEME.sub("postgresql://", uri, count=1), VARIABLE)
         if any("@" in str(parts.get(key, "")) for key in ("host", "dbname", "port")):
-            raise SettingError(_malformed())
+            raise malformed(VARIABLE)
         if "connect_timeout" not in parts and "PGCONNECT_TIMEOUT" not in environ:
             parts["connect_timeout"] = CONNECT_TIMEOUT
         host = str(parts.get("host") or environ.get("PGHOST", "localhost"))
@@ -72,11 +68,11 @@ class Address:
         if error.sqlstate:
             said = error.diag.message_primary or str(error)
             return JobError(self._hidden(f"PostgreSQL on {self.host} says: {said}"))
-        return JobError(self._hidden(f"lost the connection to PostgreSQL on {self.host}: {_first_line(error)}"))
+        return JobError(self._hidden(f"lost the connection to PostgreSQL on {self.host}: {first_line(error)}"))
 
     def explain_refusal(self, error: psycopg.Error) -> JobError:
         """The same, for an error while connecting."""
-        said = _first_line(error)
+        said = first_line(error)
         if "password" in said:
             told = f"PostgreSQL on {self.host} refused the user {self.user}: wrong user name or password"
             return JobError(f"{told}; correct {VARIABLE}")
@@ -108,14 +104,3 @@ def session(address: Address, program: str) -> Iterator[psycopg.Connection]:
             yield connection
         except psycopg.Error as error:
             raise address.explain(error) from None
-
-
-def _first_line(error: psycopg.Error) -> str:
-    """What libpq says, without the address that it puts before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"^connection (failed|to server)[^:]*: *", "", lines[0]) if lines else type(error).__name__
-
-
-def _malformed() -> str:
-    hint = "percent-encode special characters of the password (@ is %40, / is %2F, : is %3A)"
-    return f"{VARIABLE} is not an address that PostgreSQL understands: write {EXAMPLE}, and {hint}"

@@ -12,9 +12,10 @@ from procrastinate import App, SyncPsycopgConnector
 from procrastinate.connector import BaseConnector
 from procrastinate.exceptions import ConnectorException
 from procrastinate.schema import SchemaManager
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
-from job.errors import JobError, SettingError
+from job.errors import JobError
+from job.postgres import first_line, parts_of
 from job.settings import whole_number
 
 __all__ = [
@@ -94,19 +95,14 @@ def conninfo(database_uri: str) -> str:
     Raises:
         SettingError: It is no address of PostgreSQL.
     """
-    try:
-        parts = conninfo_to_dict(database_uri)
-    except psycopg.Error:
-        # libpq's own message may quote a part of the password.
-        hint = "write postgresql://user:password@host:5432/database, special characters percent-encoded"
-        raise SettingError(f"ML_DATABASE_URI is not an address that PostgreSQL understands: {hint}") from None
+    parts = parts_of(database_uri, "ML_DATABASE_URI")
     options = f"{parts.pop('options', '')} -c search_path={SCHEMA}".strip()
     return make_conninfo("", **{"connect_timeout": 10, **parts, "options": options})
 
 
 def explain(error: BaseException) -> JobError:
     """An error of the database as one line that says what to do."""
-    said = next((line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()), "no answer")
+    said = first_line(error.__cause__ or error)
     return JobError(f"the queue in PostgreSQL: {said}; is it running, and is ML_DATABASE_URI right?")
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
-from job.errors import JobError, SettingError
+from job.errors import JobError
+from job.postgres import first_line, parts_of
 
 __all__ = ["STATUSES", "Queue", "conninfo", "read_queue"]
 
@@ -50,12 +51,7 @@ def conninfo(database_uri: str) -> str:
     Raises:
         SettingError: It is no address of PostgreSQL.
     """
-    try:
-        parts = conninfo_to_dict(database_uri)
-    except psycopg.Error:
-        # libpq's own message may quote a part of the password.
-        hint = "write postgresql://user:password@host:5432/database, special characters percent-encoded"
-        raise SettingError(f"ML_DATABASE_URI is not an address that PostgreSQL understands: {hint}") from None
+    parts = parts_of(database_uri, "ML_DATABASE_URI")
     options = f"{parts.pop('options', '')} -c statement_timeout={PATIENCE}s".strip()
     bounds: dict[str, Any] = {
         "connect_timeout": PATIENCE,
@@ -79,6 +75,5 @@ def read_queue(address: str) -> Queue:
             (oldest,) = connection.execute(OLDEST).fetchone() or (0.0,)
             (workers,) = connection.execute(WORKERS).fetchone() or (0,)
     except psycopg.Error as error:
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no answer")
-        raise JobError(f"PostgreSQL: {said}; is it running, and is ML_DATABASE_URI right?") from None
+        raise JobError(f"PostgreSQL: {first_line(error)}; is it running, and is ML_DATABASE_URI right?") from None
     return Queue({status: int(found.get(status, 0)) for status in STATUSES}, float(oldest), int(workers))

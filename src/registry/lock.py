@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import LiteralString
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
-from job.errors import SettingError
+from job.postgres import first_line, parts_of
 from job.progress import Progress
 from registry.errors import RegistryError
 
@@ -67,18 +66,13 @@ def locked(database: Database, name: str, progress: Progress) -> Iterator[Callab
 
 
 def _connect(database: Database) -> psycopg.Connection:
-    try:
-        parts = conninfo_to_dict(database.uri)
-    except psycopg.Error:
-        # libpq's own message may quote a part of the password: say nothing of what it read.
-        hint = "percent-encode special characters of the password (@ is %40, / is %2F, : is %3A)"
-        raise SettingError(f"{database.variable} is no address that PostgreSQL understands: {hint}") from None
+    parts = parts_of(database.uri, database.variable)
     parts.setdefault("connect_timeout", CONNECT_TIMEOUT)
     where = f"PostgreSQL on {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
     try:
         return psycopg.connect(make_conninfo("", **parts), autocommit=True, fallback_application_name=database.program)
     except psycopg.Error as error:
-        said = _first_line(error)
+        said = first_line(error)
         if "password" in said:
             raise RegistryError(f"{where} refused the user or the password: correct {database.variable}") from None
         hint = f"is it running (docker compose up -d postgres), and is {database.variable} right?"
@@ -86,10 +80,4 @@ def _connect(database: Database) -> psycopg.Connection:
 
 
 def _lost(error: psycopg.Error) -> RegistryError:
-    return RegistryError(f"lost the connection to PostgreSQL, and the lock with it: {_first_line(error)}; train again")
-
-
-def _first_line(error: psycopg.Error) -> str:
-    """What libpq says, without the address that it puts before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"^connection (failed|to server)[^:]*: *", "", lines[0]) if lines else type(error).__name__
+    return RegistryError(f"lost the connection to PostgreSQL, and the lock with it: {first_line(error)}; train again")

@@ -21,7 +21,7 @@ def nobody(line: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "kind", "said"),
     [
-        ("postgresql://user:secret-7@[bad", SettingError, "FRAUD_DATABASE_URI is no address that PostgreSQL"),
+        ("postgresql://user:secret-7@[bad", SettingError, "FRAUD_DATABASE_URI is not an address that PostgreSQL"),
         ("postgresql://user:secret-7@127.0.0.1:9/db", RegistryError, "and is FRAUD_DATABASE_URI right?"),
     ],
 )
