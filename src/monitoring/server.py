@@ -166,7 +166,7 @@ def main() -> None:
     settings = MonitorSettings.read()
     monitor = Monitor(settings)
     monitor.start()
-    uvicorn.run(
+    config = uvicorn.Config(
         monitor.app,
         host=settings.host,
         port=settings.port,
@@ -176,6 +176,8 @@ def main() -> None:
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=3,
     )
+    # Not uvicorn.run: it would keep to itself by which signal this ends.
+    uvicorn.Server(config).run()
 
 
 if __name__ == "__main__":
