@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from catalog.text import clean
 from job.errors import JobError
+from job.program import undisturbed
 
 __all__ = ["Cleaner", "Rows", "Tally", "Texts", "clean_texts", "cleaner", "cores", "in_chunks"]
 
@@ -119,7 +120,9 @@ class Cleaner:
             return
         waiting: deque[tuple[Rows, Future[Texts]]] = deque()
         for chunk in chunks:
-            waiting.append((chunk, self._pool.submit(clean_texts, chunk.designation, chunk.description)))
+            # This may start a process, which would complain of a beginning that does not come.
+            with undisturbed():
+                waiting.append((chunk, self._pool.submit(clean_texts, chunk.designation, chunk.description)))
             if len(waiting) > self._ahead:
                 first, future = waiting.popleft()
                 yield first, future.result()

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from job.errors import JobError, SettingError
+from job.program import undisturbed
 
 __all__ = ["FileTarget", "S3Target", "Store", "Target", "beside", "name_of", "part_size"]
 
@@ -203,9 +203,9 @@ class S3Target:
         try:
             self._client = self._connect()
             self._abort_abandoned()
-            # In a thread, and with a place for its name before it starts: a signal at any moment must not lose it.
-            self._upload = Future()
-            self._threads.submit(_fulfil, self._upload, self._create)
+            # In a thread: a signal must not lose the name of an upload that S3 has opened.
+            with undisturbed():
+                self._upload = self._threads.submit(self._create)
             self._upload.result()
         except Exception as error:
             raise self._explain(error) from None
@@ -242,10 +242,7 @@ class S3Target:
     def abort(self) -> None:
         """Abort the upload. The parts on their way are awaited: one that came later would stay for ever."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-        # Not by their threads alone: one that a signal disturbed while it was started is not among those.
-        for promise in self._travelling:
-            _came_of(promise)
-        if self._upload is None or not _came_of(self._upload):
+        if self._upload is None or self._upload.cancelled() or self._upload.exception():
             return
         with suppress(Exception):
             self._client.abort_multipart_upload(**self._address())
@@ -263,8 +260,9 @@ class S3Target:
     def _send(self, body: bytearray) -> None:
         if len(self._travelling) >= UPLOADS_AT_ONCE:
             self._arrived()
-        self._travelling.append(Future())
-        self._threads.submit(_fulfil, self._travelling[-1], partial(self._upload_part, self._number, body))
+        # A thread that a signal disturbed while it starts would not be awaited.
+        with undisturbed():
+            self._travelling.append(self._threads.submit(self._upload_part, self._number, body))
 
     def _arrived(self) -> None:
         """Wait for the oldest part that travels, and keep its buffer for another one."""
@@ -303,20 +301,6 @@ class S3Target:
 
     def _explain(self, error: Exception) -> JobError:
         return _explained(error, self._client, self._bucket, self._key)
-
-
-def _fulfil(promise: Future[T], work: Callable[[], T]) -> None:
-    """Do the work, unless it was called off, and keep what comes of it."""
-    if promise.set_running_or_notify_cancel():
-        try:
-            promise.set_result(work())
-        except Exception as error:
-            promise.set_exception(error)
-
-
-def _came_of(promise: Future[T]) -> bool:
-    """Call the work off, or wait for it where it has begun: whether anything came of it."""
-    return not promise.cancel() and promise.exception() is None
 
 
 def _explained(error: Exception, client: Any, bucket: str, key: str) -> JobError:

@@ -8,15 +8,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
 from job.errors import JobError
 
-__all__ = ["Stopped", "fail", "run"]
+__all__ = ["Stopped", "fail", "run", "undisturbed"]
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
 # So many failures of a kind are told.
 TOLD = 10
 
@@ -62,6 +65,26 @@ def run(main: Callable[[], None], *, farewell: str = "") -> NoReturn:
         print("interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put Ctrl-C and SIGTERM off to the end of this: for what must not be left half begun.
+
+    In another thread than the main one it does nothing: signals are heard in that one alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    before = {number: signal.signal(number, lambda signum, _: heard.append(signum)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for signum in heard:
+            signal.raise_signal(signum)
 
 
 def fail(failures: Sequence[JobError]) -> None:

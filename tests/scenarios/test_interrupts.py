@@ -24,7 +24,8 @@ SLEEPER = """
 import time
 print("asleep", flush=True)
 try:
-    time.sleep(600)
+    while True:  # a signal that comes just before Python goes to sleep is heard after it
+        time.sleep(0.05)
 except KeyboardInterrupt:
     print("woken")
 """

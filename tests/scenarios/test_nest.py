@@ -206,7 +206,7 @@ def test_signals(hosted: Workspace, number: signal.Signals) -> None:
         "def end(number, _):\n"
         "    print('got', number, flush=True); time.sleep(0.5); sys.exit(40)\n"
         "for number in (1, 2, 15): signal.signal(number, end)\n"
-        "pathlib.Path('out/ready').touch(); time.sleep(60)\n"
+        "pathlib.Path('out/ready').touch(); [time.sleep(0.1) for _ in range(600)]\n"
     )
     process = hosted.start("nest", "--", "python", "-c", program)
     until(hosted.folder / "out/ready", process)
@@ -273,7 +273,7 @@ def test_an_engine_inside_for_a_user(hosted: Workspace) -> None:
         "import os, pathlib, signal, sys, time\n"
         "signal.signal(15, lambda *_: sys.exit(41))\n"
         "os.system('docker ps -q')\n"
-        "pathlib.Path('out/ready').write_text(str(os.getuid())); time.sleep(60)\n"
+        "pathlib.Path('out/ready').write_text(str(os.getuid())); [time.sleep(0.1) for _ in range(600)]\n"
     )
     group = Path("/var/run/docker.sock").stat().st_gid
     user = f"env HOME=/home/nest setpriv --reuid {SOMEBODY} --regid {SOMEBODY} --groups {group}".split()

@@ -110,7 +110,7 @@ def test_another_engine_stops_it(job: Bench) -> None:
     deaf = "import signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
     more = "\nsubprocess.Popen(['sleep', '60'])"
     for code, expected in ((obeys, 9), (deaf + more, 137)):
-        handle = start(job, run_of(job.load(JOB % "", {"job.py": f"{code}\ntime.sleep(60)"})))
+        handle = start(job, run_of(job.load(JOB % "", {"job.py": f"{code}\nwhile True: time.sleep(0.05)"})))
         other = another(job)
         assert next(other.logs(handle, follow=True)).text == "up"
         other.stop(handle, grace=0.5)

@@ -189,7 +189,8 @@ def test_output_is_kept_apart(bench: Bench) -> None:
     assert set(bench.lines(bench.start(project))) == {Line("stdout", "out"), Line("stderr", "err")}
 
 
-SLEEPER = "import signal, sys, time\n{handler}\nprint('ready', flush=True)\ntime.sleep(60)\n"
+# In short naps: a signal that comes just before Python goes to sleep is heard after it.
+SLEEPER = "import signal, sys, time\n{handler}\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
 
 
 def sleeping(bench: Bench, handler: str, compose: str = "") -> Handle:

@@ -23,7 +23,7 @@ NAME = "A_SETTING"
 PROGRAM = """\
 import sys, time
 from job.errors import JobError, SettingError
-from job.program import run
+from job.program import run, undisturbed
 
 def begin():
     print("→ begun", flush=True)
@@ -116,7 +116,7 @@ def test_signals(number: signal.Signals, farewell: str, code: int, said: str) ->
     try:
         try:
             begin()
-            time.sleep(60)
+            while True: time.sleep(0.05)
         except Exception:
             pass
     finally:
@@ -125,6 +125,22 @@ def test_signals(number: signal.Signals, farewell: str, code: int, said: str) ->
         ended.send_signal(number)
         _, err = ended.communicate(timeout=60)
     assert (ended.returncode, err) == (code, said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_what_must_not_be_left_half_begun(number: signal.Signals, code: int) -> None:
+    """A signal waits for its end, and then ends the program as ever."""
+    body = """
+    with undisturbed():
+        begin()
+        for _ in range(10): time.sleep(0.05)
+        print("whole", file=sys.stderr)
+    print("never", file=sys.stderr)"""
+    with program(body) as ended:
+        ended.send_signal(number)
+        _, err = ended.communicate(timeout=60)
+    assert (ended.returncode, err.splitlines()[0]) == (code, "whole") and "never" not in err
 
 
 def test_many_failures(capsys: pytest.CaptureFixture[str]) -> None:
