@@ -12,12 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
-from gigogne.errors import EngineError
-
 __all__ = ["Endpoint", "bind_error", "holder", "server_addresses", "unanswered"]
 
 # The last byte goes from 2 to 254: 0 and 255 look like a network and its broadcast, 1 is what people type by hand.
 _FIRST, _SPAN = 2, 253
+_ALL = 64 * 256 * _SPAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +33,21 @@ class Endpoint:
 def server_addresses(project: str, servers: Iterable[str]) -> dict[str, str]:
     """An address in 127.64.0.0/10 for each server, the same in each run of the same project.
 
-    A project has one of 16,384 networks, by its name. A server's last byte comes from both names, so that a server
-    that is kept up is still found after another one was added, and that two projects that share a network by chance
-    still differ; a clash moves the later name (alphabetically) to the next free byte.
+    It comes from both names alone: a run finds a server that is up already, however many servers it knows beside that.
+    Where two get one (of 12 servers, in one project of 60,000), the later name (alphabetically) gets the next.
     """
-    names = sorted(servers)
-    if len(names) > _SPAN:
-        raise EngineError(f"{len(names)} servers in one project, and {_SPAN} addresses", "split the project in two")
-    network = crc32(project.encode()) % 2**14
     taken: dict[int, str] = {}
-    for name in names:
-        last = crc32(f"{project}/{name}".encode()) % _SPAN
-        while last in taken:
-            last = (last + 1) % _SPAN
-        taken[last] = name
-    return {name: f"127.{64 + network // 256}.{network % 256}.{_FIRST + last}" for last, name in taken.items()}
+    for name in sorted(servers):
+        number = crc32(f"{project}/{name}".encode()) % _ALL
+        while number in taken:
+            number = (number + 1) % _ALL
+        taken[number] = name
+    return {name: _address(number) for number, name in taken.items()}
+
+
+def _address(number: int) -> str:
+    network, last = divmod(number, _SPAN)
+    return f"127.{64 + network // 256}.{network % 256}.{_FIRST + last}"
 
 
 def unanswered(addresses: Iterable[str]) -> list[str]:
