@@ -2,7 +2,8 @@
 set -e
 
 echo "Waiting for postgres at $DB_HOST:$DB_PORT..."
-until python -c "import socket, os; socket.create_connection((os.environ['DB_HOST'], int(os.environ['DB_PORT'])), 2)" 2>/dev/null; do
+# An open port is not enough: PostgreSQL listens before it lets anybody in.
+until python -c "from database import connect; connect().close()" 2>/dev/null; do
   sleep 0.2
 done
 echo "PostgreSQL started"
