@@ -13,12 +13,11 @@ from api.metrics import Metrics
 from api.model import Champion
 from api.outbox import Outbox
 from api.settings import Settings
-from job.errors import JobError
 from web.auth import Auth
 from web.guard import guard
 from web.limits import Rate
 from web.observing import Draining
-from web.server import listen, prepare
+from web.server import listen, run
 from web.server import serve as answer
 
 __all__ = ["main"]
@@ -31,13 +30,7 @@ log = logging.getLogger("api")
 
 def main() -> int:
     """Serve."""
-    prepare()
-    try:
-        serve(Settings.read())
-    except JobError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run(lambda: serve(Settings.read()))
 
 
 def serve(settings: Settings) -> None:

@@ -60,9 +60,9 @@ class Folder:
             JobError: S3 does not answer, or refuses; the newest verdict is the one before.
         """
         storage.put(verdict.report, page, "text/html; charset=utf-8")
-        beside = verdict.report.rpartition("/")[0]
+        beside, document = verdict.report.rpartition("/")[0], verdict.to_json()
         for address in (f"{beside}/drift.json", self._latest):
-            storage.put(address, verdict.to_json(), "application/json")
+            storage.put(address, document, "application/json")
 
     def write_look(self, storage: Storage, at: datetime) -> None:
         """Write that somebody has looked.

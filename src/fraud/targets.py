@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from job.errors import JobError, SettingError
@@ -18,7 +18,6 @@ from job.program import undisturbed
 
 __all__ = ["FileTarget", "S3Target", "Store", "Target", "beside", "name_of", "part_size"]
 
-T = TypeVar("T")
 MIB = 1024 * 1024
 SMALLEST_PART, LARGEST_PART = 5 * MIB, 5 * 1024 * MIB
 PARTS_PER_SIZE = 900
@@ -267,10 +266,9 @@ class S3Target:
     def _arrived(self) -> None:
         """Wait for the oldest part that travels, and keep its buffer for another one."""
         try:
-            part, buffer = self._travelling[0].result()
+            part, buffer = self._travelling.popleft().result()
         except Exception as error:
             raise self._explain(error) from None
-        self._travelling.popleft()
         self._parts.append(part)
         self._spare.append(buffer)
 

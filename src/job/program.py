@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from job.errors import JobError
 
-__all__ = ["Stopped", "fail", "run", "undisturbed"]
+__all__ = ["Stopped", "fail", "run", "tell", "undisturbed"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 # So many failures of a kind are told.
@@ -56,7 +56,7 @@ def run(main: Callable[[], None], *, farewell: str = "") -> NoReturn:
         sys.stdout.flush()
         code = 0
     except JobError as failure:
-        _tell(failure)
+        tell(failure)
         code = failure.exit_code
     except Stopped:
         print("stopped by SIGTERM", file=sys.stderr)
@@ -95,11 +95,12 @@ def fail(failures: Sequence[JobError]) -> None:
     """
     if failures:
         for failure in failures[1:TOLD]:
-            _tell(failure)
+            tell(failure)
         if len(failures) > TOLD:
             print(f"error: and {len(failures) - TOLD:,} more like these", file=sys.stderr)
         raise failures[0]
 
 
-def _tell(failure: JobError) -> None:
+def tell(failure: JobError) -> None:
+    """Say on stderr, in one line, what failed."""
     print(f"error: {' '.join(str(failure).split())}", file=sys.stderr)

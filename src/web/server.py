@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import FrameType
 
@@ -17,12 +17,13 @@ import uvicorn
 from prometheus_client import disable_created_metrics
 from starlette.types import ASGIApp
 
-from job.errors import SettingError
+from job.errors import JobError, SettingError
+from job.program import tell
 from web.observing import Draining
 from web.protocol import Protocol
 from web.settings import ServerSettings
 
-__all__ = ["Server", "allow_connections", "listen", "prepare", "serve"]
+__all__ = ["Server", "allow_connections", "listen", "run", "serve"]
 
 # For what was asked before the end to be answered.
 ANSWER_SECONDS = 10
@@ -109,8 +110,19 @@ class Server(uvicorn.Server):
         return Protocol(self.config, self.server_state, self.lifespan.state)
 
 
-def prepare() -> None:
-    """Make this process one that serves: its log, its connections, its threads."""
+def run(work: Callable[[], None]) -> int:
+    """Make this process one that serves, and do that; its exit code, and a line on stderr where it cannot serve."""
+    _prepare()
+    try:
+        work()
+    except JobError as error:
+        tell(error)
+        return error.exit_code
+    return 0
+
+
+def _prepare() -> None:
+    """Its log, its connections, its threads."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     # What clients do wrong is counted, and not told of: whoever sends nonsense would fill the log.
     for name in ("uvicorn.error", "urllib3", "pymongo"):
